@@ -1,0 +1,28 @@
+"""Training: Recipe, the one gradient loop, streams, cost."""
+
+from expunge.training.cost import Cost, Meter
+from expunge.training.descend import descend, hold_outside, set_mode
+from expunge.training.fit import Trained, fit, input_shape, train
+from expunge.training.recipe import Recipe
+from expunge.training.run import Progress, Run, predict, silent
+from expunge.training.stream import Batch, Stream, member_mask
+
+__all__ = [
+    "Batch",
+    "Cost",
+    "Meter",
+    "Progress",
+    "Recipe",
+    "Run",
+    "Stream",
+    "Trained",
+    "descend",
+    "fit",
+    "hold_outside",
+    "input_shape",
+    "member_mask",
+    "predict",
+    "set_mode",
+    "silent",
+    "train",
+]

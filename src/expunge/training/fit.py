@@ -1,0 +1,87 @@
+"""`fit`: the only place where a model is trained from scratch. Original, gold and shadow all pass here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from expunge.data import Indices, Rows
+from expunge.errors import ProblemError
+from expunge.training.cost import Cost
+from expunge.training.descend import descend
+from expunge.training.recipe import Recipe
+from expunge.training.run import Progress, Run, silent
+from expunge.training.stream import Batch
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that `fit` made, in evaluation mode."""
+
+    model: nn.Module
+    cost: Cost
+    history: list[float]
+    """The loss of every step."""
+
+
+def input_shape(rows: Rows) -> tuple[int, ...]:
+    """The shape of one row's input."""
+    return tuple(rows.batch(np.zeros(1, dtype=np.int64))[0].shape[1:])
+
+
+def fit(
+    recipe: Recipe,
+    rows: Rows,
+    indices: Indices,
+    *,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Trained:
+    """Train a fresh model on some rows.
+
+    Args:
+        recipe: How.
+        rows: Where the training rows lie.
+        indices: `[n]` int64, the rows to train on; no other is looked at.
+        seed: Root seed of initialisation, order, augmentation and dropout.
+        device: Such as "cpu" or "cuda".
+        progress: Called after each step.
+
+    Raises:
+        ProblemError: no rows, or labels beyond the model's outputs.
+        DivergedError: the loss became non-finite.
+    """
+    run = Run(seed, recipe.batch_size, device, recipe.precision, f"train {recipe.name}", progress)
+    return train(recipe, rows, indices, run)
+
+
+def train(recipe: Recipe, rows: Rows, indices: Indices, run: Run, *, role: str = "train") -> Trained:
+    """`fit` inside a run that exists already, so that its visits are counted there."""
+    if len(indices) == 0:
+        raise ProblemError("fit: expected at least one row to train on, got none")
+    recipe.task.check_labels(rows.labels[torch.as_tensor(indices)])
+    model = recipe.fresh(input_shape(rows), run.seed)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def objective(batch: Batch) -> Tensor:
+        return recipe.task.loss(model(batch.x), batch.y).mean()
+
+    descend(
+        model,
+        run.epochs(role, rows, indices, count=recipe.epochs, batch_size=recipe.batch_size),
+        objective,
+        run=run,
+        lr=recipe.lr,
+        optimizer_name=recipe.optimizer,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        schedule=recipe.schedule,
+        statistics="running",
+        augmentation=recipe.augmentation,
+    )
+    return Trained(model, run.meter.cost(), run.history)

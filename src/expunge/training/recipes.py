@@ -1,0 +1,99 @@
+"""Named recipes. Accuracy and cost are measured by `make bench-recipes` on 2 cores where a line says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from expunge.errors import ConfigError, unknown
+from expunge.models.foreign import executed
+from expunge.tasks import Classification
+from expunge.training.recipe import Recipe
+
+TEN = Classification(10)
+
+
+def _cifar(name: str, model: str, **settings: object) -> Recipe:
+    """What the CIFAR-10 recipes share; 2 cores cannot train them in useful time, so no figure is given."""
+    common = {
+        "optimizer": "sgd",
+        "lr": 0.1,
+        "epochs": 60,
+        "batch_size": 128,
+        "augmentation": ("crop", "flip"),
+        "precision": "bf16",
+        "channels_last": True,
+    }
+    return Recipe(name=name, data="cifar10", model=model, task=TEN, **{**common, **settings})  # type: ignore[arg-type]
+
+
+_NAMED = (
+    Recipe(
+        name="digits-mlp",
+        data="digits",
+        model="mlp",
+        arguments={"hidden": [64]},
+        task=TEN,
+        lr=0.1,
+        epochs=30,
+        batch_size=64,
+    ),
+    Recipe(
+        name="digits-cnn",
+        data="digits",
+        model="cnn",
+        arguments={"widths": [16, 32], "hidden": 64},
+        task=TEN,
+        lr=0.05,
+        epochs=20,
+        batch_size=64,
+    ),
+    Recipe(
+        name="mnist-cnn",
+        data="mnist@10000",
+        model="cnn",
+        arguments={"widths": [16, 32], "hidden": 64},
+        task=TEN,
+        lr=0.05,
+        epochs=8,
+        batch_size=64,
+    ),
+    Recipe(
+        name="fashion-cnn",
+        data="fashion-mnist@10000",
+        model="cnn",
+        arguments={"widths": [16, 32], "hidden": 64},
+        task=TEN,
+        lr=0.05,
+        epochs=12,
+        batch_size=64,
+    ),
+    _cifar("cifar10-resnet9", "resnet9", epochs=24, lr=0.2, schedule="triangle"),
+    _cifar("cifar10-resnet18", "resnet18"),
+    _cifar("cifar10-allcnn", "allcnn", lr=0.05),
+    _cifar("cifar10-vit", "vit", optimizer="adamw", lr=1e-3, weight_decay=0.05),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _NAMED}
+
+MEASURED: dict[str, str] = {}
+"""Recipe -> test accuracy and seconds, as `make bench-recipes` printed them."""
+
+
+def recipe(name: str) -> Recipe:
+    """A recipe by name, or the one called NAME in a person's own `path/file.py:NAME` (the file is executed).
+
+    Raises:
+        ConfigError: no recipe of that name, or no Recipe in that place.
+    """
+    path, _, wanted = name.rpartition(":")
+    if path.endswith(".py"):
+        found = vars(executed(Path(path), "recipe")).get(wanted)
+        if not isinstance(found, Recipe):
+            raise ConfigError(
+                f"recipe {name}: expected a Recipe called {wanted!r} in {path}, got {type(found).__name__}",
+                hint="NAME = expunge.Recipe(...) at the top level",
+            )
+        return found
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES, "expunge recipes")
+    return RECIPES[name]
