@@ -1,0 +1,49 @@
+"""Unlearning methods: one file each, found by scanning this folder and the entry points of other packages."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from importlib.metadata import entry_points
+
+from expunge.errors import unknown
+from expunge.methods.method import FORGET_KINDS, NEEDS, Method, Unlearned
+
+GROUP = "expunge.methods"
+
+
+def _found() -> dict[str, type[Method]]:
+    """Every method by name: those of this folder, then those that installed packages offer."""
+    found: dict[str, type[Method]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for value in vars(module).values():
+            own = inspect.isclass(value) and value.__module__ == module.__name__
+            if own and issubclass(value, Method) and not inspect.isabstract(value):
+                found[value.name()] = value
+    for entry in entry_points(group=GROUP):
+        found[entry.name] = entry.load()
+    return found
+
+
+METHODS: dict[str, type[Method]] = _found()
+globals().update({kind.__name__: kind for kind in METHODS.values()})
+
+
+def method(name: str) -> type[Method]:
+    """The method class of that name.
+
+    Raises:
+        ConfigError: no method is called that; with close matches.
+    """
+    if name not in METHODS:
+        raise unknown("method", name, METHODS, "expunge methods")
+    return METHODS[name]
+
+
+def __getattr__(name: str) -> type[Method]:
+    raise AttributeError(f"no method class {name!r}; METHODS names them all: {', '.join(METHODS)}")
+
+
+__all__ = ["FORGET_KINDS", "METHODS", "NEEDS", "Method", "Unlearned", "method"]
