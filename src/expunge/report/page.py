@@ -1,0 +1,171 @@
+"""The report: one HTML file that needs no network, drawn from a result and nothing else.
+
+The result's form stands in `expunge.report.result`. Names, row ids and every other text of it are not trusted:
+the template escapes them, and so does the JSON of the figures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from expunge.report.costs import cost_figure
+from expunge.report.densities import density_figures
+from expunge.report.details import blocks
+from expunge.report.digits import count, loose
+from expunge.report.marks import marks
+from expunge.report.per_row import row_figures
+from expunge.report.result import Json, checked, headline, part
+from expunge.report.table import CAPTION, columns, rows
+from expunge.report.words import GLOSSARY, STATES, measure_words
+
+UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+"""Letters that could end a script element, or a line of one, and how JSON spells them."""
+
+
+def write_page(result: Json, path: Path) -> Path:
+    """Write the page; whoever reads `path` sees the whole of it or what was there before.
+
+    Args:
+        result: as in `expunge.report.result`.
+        path: the file to write; its folder is made where it is missing.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StoreError: the result has a newer schema.
+        ConfigError: a needed part of it is missing.
+    """
+    text = render(result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def render(result: Json) -> str:
+    """The page as text.
+
+    Args:
+        result: as in `expunge.report.result`.
+
+    Raises:
+        StoreError: the result has a newer schema.
+        ConfigError: a needed part of it is missing.
+    """
+    result = checked(result)
+    cost = cost_figure(result)
+    drawn = {"densities": density_figures(result), "cost": [cost] if cost else [], "rows": row_figures(result)}
+    figures = [figure for group in drawn.values() for figure in group]
+    return (
+        _environment()
+        .get_template("template.html.j2")
+        .render(
+            result=result,
+            title=str(result.get("title") or "expunge report"),
+            state=STATES[result["verdict"]["state"]],
+            facts=_facts(result),
+            columns=columns(result),
+            groups=_groups(result),
+            rows=rows(result),
+            caption=CAPTION,
+            marks=marks(result),
+            shown={trace["meta"] for figure in drawn["rows"] for trace in figure.spec["data"] if "meta" in trace},
+            measure=measure_words(headline(result)) if headline(result) else None,
+            figures=drawn,
+            blocks=blocks(result),
+            glossary=_glossary(result),
+            specs=_json({figure.key: figure.spec for figure in figures}),
+            plotly=_plotly() if figures else "",
+            loose=loose,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("expunge.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["minus"] = minus
+    return environment
+
+
+def minus(text: str) -> str:
+    """A number's hyphen as a minus sign, and the absent number's as a dash.
+
+    Example:
+        >>> minus("(-0.03)") == "(\u22120.03)", minus("-") == "\u2013"
+        (True, True)
+    """
+    return "\N{EN DASH}" if text == "-" else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _plotly() -> Markup:
+    return Markup(get_plotlyjs().replace("</script", "<\\/script"))
+
+
+def _json(value: object) -> Markup:
+    """JSON that may stand inside a script element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    for letter, spelled in UNSAFE.items():
+        text = text.replace(letter, spelled)
+    return Markup(text)
+
+
+def _facts(result: Json) -> list[tuple[str, str]]:
+    """What was tested, as pairs for the head of the page."""
+    problem, number = part(result, "problem"), part(result, "problem", "rows")
+    kind = {"method": "methods, over many models", "model": "one unlearned model"}[result["kind"]]
+    seed = problem.get("forget_seed")
+    facts = [
+        ("tested", kind),
+        ("recipe", problem.get("recipe")),
+        ("data", problem.get("data")),
+        (
+            "forget",
+            f"{problem['forget']}{'' if seed is None else f', seed {seed}'}" if "forget" in problem else None,
+        ),
+        ("rows", ", ".join(f"{count(number[split])} {split}" for split in number)),
+        ("models", ", ".join(f"{count(models)} {role}" for role, models in part(result, "models").items())),
+    ]
+    return [(name, str(value)) for name, value in facts if value]
+
+
+def _groups(result: Json) -> list[tuple[str, int]]:
+    """The upper row of the table's head: what stands there and over how many columns."""
+    groups: list[tuple[str, int]] = []
+    for column in columns(result):
+        if groups and groups[-1][0] == column.group:
+            groups[-1] = (column.group, groups[-1][1] + 1)
+        else:
+            groups.append((column.group, 1))
+    return groups
+
+
+def _glossary(result: Json) -> dict[str, str]:
+    """The page's words, and the measures that occur."""
+    names = dict.fromkeys(name for entry in result["entries"] for name in part(entry, "measures"))
+    known = {measure_words(name).title: measure_words(name).meaning for name in names}
+    return {**GLOSSARY, **{title: meaning for title, meaning in known.items() if meaning}}

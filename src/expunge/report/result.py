@@ -1,0 +1,167 @@
+"""The result that the report is drawn from: plain JSON, schema 1, checked here once.
+
+    schema      1
+    kind        "method" (several unlearned models per method) or "model" (one unlearned model)
+    title, command (reproduces it exactly), versions {package: version}, machine {fact: value}, seed
+    problem     recipe, data, forget (text form), forget_seed, rows {forget, retain, holdout, test}
+    models      number of models by role: unlearned, gold, heldout, original
+    retraining  visits and seconds of one retraining: what a cost of 100% is
+    verdict     state "pass", "fail", "inconclusive" or "measured"; reasons [text];
+                controls [{name, holds, detail}]
+    statements  [{text, value, limit, holds}]
+    entries     original first, gold last, methods between; each of them
+                name, label, role ("control", "method", "unlearned"), paper, settings {}, notes {},
+                accuracy {split: {mean, low, high}}          low, high: interval over models, may be null
+                measures {measure: {split: E}}               E: value, interval, null, start, stats {}, extra {}
+                cost {fraction, visits, seconds, forward {}, backward {}} or null
+    densities   {split: {edges [B + 1], density {entry name: [B]}}}       margins, nats
+    per_row     measure, unit, {split: {ids, labels, values {entry name: [rows]}, null [rows]}}
+    limits      [text]: what was not tested
+
+Splits are forget, retain and test. `schema`, `kind`, `verdict.state` and `entries` with their `name` are
+needed; everything else may be absent, null, or hold for some of the entries and splits only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from expunge.errors import ConfigError, StoreError, unknown
+from expunge.report.words import STATES
+
+SCHEMA = 1
+"""Version of the result that this report reads; a newer one is refused."""
+NEEDED = ("kind", "verdict", "entries")
+KINDS = ("method", "model")
+SPLITS = ("forget", "retain", "test")
+
+Json = dict[str, Any]
+
+
+def checked(result: Json) -> Json:
+    """A copy without NaN and infinities (they become None), once the needed parts are there.
+
+    Raises:
+        StoreError: the result has a newer schema.
+        ConfigError: a needed part is missing, or a kind or state is unknown.
+
+    Example:
+        >>> least = {"schema": 1, "kind": "model", "verdict": {"state": "pass"}, "entries": [{"name": "gold"}]}
+        >>> checked(least | {"seed": math.nan})["seed"] is None
+        True
+    """
+    _check_schema(result.get("schema"))
+    missing = [part for part in NEEDED if not result.get(part)]
+    if missing:
+        raise ConfigError(f"result: expected the parts {', '.join(NEEDED)}, {' and '.join(missing)} missing")
+    if result["kind"] not in KINDS:
+        raise unknown("kind of result", str(result["kind"]), KINDS, "expunge audit --help")
+    state = result["verdict"].get("state")
+    if state not in STATES:
+        raise unknown("verdict", str(state), STATES, "expunge audit --help")
+    for at, entry in enumerate(result["entries"]):
+        if not entry.get("name"):
+            raise ConfigError(f"result: entry {at} has no name")
+    _check_lengths(result)
+    return {key: _finite(value) for key, value in result.items()}
+
+
+def _check_schema(schema: object) -> None:
+    if not isinstance(schema, int):
+        raise ConfigError(f"result: expected a schema number, got {schema!r}")
+    if schema > SCHEMA:
+        raise StoreError(
+            f"result: expected schema {SCHEMA} or older, got {schema}", hint="pip install --upgrade expunge"
+        )
+
+
+def _check_lengths(result: Json) -> None:
+    for split in SPLITS:
+        rows = part(result, "per_row", split)
+        for name, values in part(rows, "values").items():
+            if len(values) != len(rows.get("ids") or []):
+                raise ConfigError(f"per_row {split}: {len(rows.get('ids') or [])} ids, {len(values)} values of {name}")
+        shape = part(result, "densities", split)
+        for name, values in part(shape, "density").items():
+            if len(values) + 1 != len(shape.get("edges") or []):
+                raise ConfigError(f"densities {split}: {len(values)} values of {name} do not fit the edges")
+
+
+def part(tree: Json, *path: str) -> Json:
+    """The dict at `path`, empty where it or something above it is absent or null.
+
+    Example:
+        >>> part({"cost": None}, "cost", "forward")
+        {}
+    """
+    for key in path:
+        tree = tree.get(key) or {}
+    return tree
+
+
+def role(entry: Json) -> str:
+    """gold, original, or what the entry says of itself.
+
+    Example:
+        >>> role({"name": "gold", "role": "control"}), role({"name": "scrub"})
+        ('gold', 'method')
+    """
+    name = str(entry["name"])
+    return name if name in {"gold", "original"} else str(entry.get("role") or "method")
+
+
+def label(entry: Json) -> str:
+    """What people call the entry; characters that a terminal would obey are replaced.
+
+    Example:
+        >>> label({"name": "scrub", "label": "SCRUB"})
+        'SCRUB'
+    """
+    return printable(str(entry.get("label") or entry["name"]))
+
+
+def printable(text: str) -> str:
+    r"""The text with each character that cannot be printed as U+FFFD.
+
+    Example:
+        >>> printable("a\x1b[2J") == "a\ufffd[2J"
+        True
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def named(result: Json, name: str) -> Json:
+    """The entry of that name, empty where there is none."""
+    return next((entry for entry in result["entries"] if entry["name"] == name), {})
+
+
+def headline(result: Json) -> str:
+    """The measure of the table's main columns: of `per_row`, else KLoM, else the first; empty without any."""
+    found = [name for entry in result["entries"] for name in part(entry, "measures")]
+    for name in (part(result, "per_row").get("measure"), "klom", *found):
+        if name in found:
+            return str(name)
+    return ""
+
+
+def measured(result: Json, entry: Json, measure: str, split: str) -> Json:
+    """The entry's E; for gold without one, its null stands in, as gold against gold is the null."""
+    own = part(entry, "measures", measure, split)
+    if own or role(entry) != "gold":
+        return own
+    null = next((_null(other, measure, split) for other in result["entries"] if part(other, "measures")), None)
+    return {} if null is None else {"value": null, "null": null}
+
+
+def _null(entry: Json, measure: str, split: str) -> float | None:
+    null: float | None = part(entry, "measures", measure, split).get("null")
+    return null
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,154 @@
+"""The table's cells by hand, and how a terminal shows them."""
+
+import io
+
+from rich.console import Console
+
+from expunge.report import Cell, Column, columns, print_table, rows
+from expunge.report.details import blocks
+from expunge.report.labels import SIDES, Box, place
+from expunge.report.marks import marks
+from tests.report.fixture import make_result
+
+
+def small(**changes):
+    """Original, one method and gold, on forget rows alone."""
+    klom = {"value": 5.104, "interval": [4.8, 5.4], "null": 0.696, "start": 9.2}
+    entries = [
+        {
+            "name": "original",
+            "accuracy": {"forget": {"mean": 0.99}},
+            "measures": {"klom": {"forget": {**klom, "value": 9.2}}},
+        },
+        {
+            "name": "scrub",
+            "label": "SCRUB",
+            "accuracy": {"forget": {"mean": 0.912, "low": 0.9, "high": None}},
+            "measures": {"klom": {"forget": {**klom, **changes}}},
+            "cost": {"fraction": 0.1234, "seconds": 0.0213},
+        },
+        {"name": "gold", "accuracy": {"forget": {"mean": 0.8811}}},
+    ]
+    retraining = {"visits": 100.0, "seconds": 12.34}
+    return {
+        "schema": 1,
+        "kind": "method",
+        "verdict": {"state": "measured"},
+        "entries": entries,
+        "retraining": retraining,
+    }
+
+
+def texts(result, at):
+    return [str(cell) for cell in rows(result)[at].cells]
+
+
+def test_cells_by_hand():
+    assert texts(small(), 0) == ["0.990 (+0.109)", "-", "-", "9.20", "-", "-", "-", "-"]
+    assert texts(small(), 1) == ["0.912 (+0.031)", "-", "-", "5.10", "-", "-", "12%", "0.02"]
+
+
+def test_gold_stands_at_its_null_and_costs_one_retraining():
+    assert texts(small(), 2) == ["0.881", "-", "-", "0.70", "-", "-", "100%", "12.3"]
+
+
+def test_null_and_start_stand_in_the_heading_where_shared():
+    assert columns(small())[3] == Column("KLoM P95", "forget", ("null 0.70", "start 9.20"))
+
+
+def test_null_that_differs_stands_in_the_cells():
+    result = small(null=0.281)
+    assert columns(result)[3].notes == ("start 9.20",)
+    assert rows(result)[0].cells[3] == Cell("9.20", "(null 0.70)")
+    assert rows(result)[1].cells[3] == Cell("5.10", "(null 0.28)")
+
+
+def test_order_and_roles_are_those_given():
+    assert [(row.name, row.role) for row in rows(small())] == [
+        ("original", "original"),
+        ("scrub", "method"),
+        ("gold", "gold"),
+    ]
+
+
+def test_no_measure_no_columns():
+    result = small()
+    for entry in result["entries"]:
+        entry.pop("measures", None)
+    assert [column.title for column in columns(result)] == ["forget", "retain", "test", "cost", "seconds"]
+    assert len(rows(result)[1].cells) == 5
+
+
+def test_another_measure_leads_where_klom_is_absent():
+    result = small()
+    for entry in result["entries"][:2]:
+        entry["measures"] = {"margin_shift": entry["measures"].pop("klom")}
+    assert columns(result)[3].group == "Margin shift"
+
+
+def printed(result, width):
+    out = io.StringIO()
+    print_table(result, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_wide_terminal_has_one_line_per_entry():
+    text = printed(make_result(), 130)
+    line = next(line for line in text.splitlines() if "SCRUB" in line)
+    assert line.split() == ["SCRUB", *" ".join(texts(make_result(), 5)).split()]
+    assert "null 0.70" in text
+
+
+def test_narrow_terminal_loses_no_number():
+    result = make_result()
+    text = printed(result, 80)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for row in rows(result):
+        assert all(cell.value in text and cell.aside in text for cell in row.cells)
+    assert "KLoM P95 forget: null 0.70, start 9.20" in text
+
+
+def test_names_are_not_obeyed_by_the_terminal():
+    result = small()
+    result["entries"][1]["label"] = "[red]x\x1b[2J"
+    text = printed(result, 130)
+    assert "[red]x" in text
+    assert "\x1b" not in text
+
+
+def test_blocks_hold_interval_null_and_start():
+    found = {block.title: block for block in blocks(small())}
+    assert list(found) == ["KLoM", "Accuracy", "Cost"]
+    assert found["KLoM"].columns == ["value", "95% interval", "null", "start"]
+    assert found["KLoM"].groups["forget"][1].cells == ["5.10", "4.80 to 5.40", "0.70", "9.20"]
+    assert found["Accuracy"].groups["forget"][1].cells == ["0.912", "-", "+0.031"]
+
+
+def test_small_numbers_keep_two_digits():
+    block = next(block for block in blocks(make_result()) if block.title == "Gaussian KL")
+    assert block.groups["forget"][0].cells[2] == "0.042"
+
+
+def test_unknown_measure_shows_all_its_companions():
+    result = small(extra={"odd_one": 1.0})
+    for entry in result["entries"][:2]:
+        entry["measures"] = {"margin_shift": entry["measures"].pop("klom")}
+    assert blocks(result)[0].columns[-1] == "odd one"
+
+
+def test_marks_differ_without_colour():
+    found = marks(make_result()).values()
+    assert len({(mark.dash, mark.symbol) for mark in found}) == len(found)
+    assert {mark.short for mark in found} >= {"original", "gold", "retraining"}
+
+
+def test_labels_are_apart_where_there_is_room():
+    boxes = [Box(100, 50, 6), Box(120, 50, 6), Box(110, 60, 6)]
+    sides = place(boxes, [], 300, 120)
+    found = [box.label(side) for box, side in zip(boxes, sides, strict=True)]
+    for at, one in enumerate(found):
+        assert sides[at] in SIDES
+        for other in found[:at]:
+            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+            assert apart
