@@ -1,0 +1,144 @@
+"""`audit`: one unlearned model against N gold models, which are found in the store or trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
+
+from expunge.audit.assemble import Pool, positions
+from expunge.audit.margins import margins
+from expunge.audit.model_audit import model_audit
+from expunge.bench.result import HOLDOUT_USED, Head, Json, Outcome, model_result
+from expunge.data import ForgetSet
+from expunge.fleet import Executor, Fleet, role_seeds, same_rows, timing, train_fleet
+from expunge.methods import Unlearned
+from expunge.problem import Problem
+from expunge.report import print_table, write_page
+from expunge.store import Store
+from expunge.training import Cost, Progress, predict, silent
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an audit found: plain data (schema 1, see `report/result.py`) with ways to show it."""
+
+    data: Json
+
+    @property
+    def verdict(self) -> str:
+        """One of pass, fail, inconclusive, or measured where no single model was judged."""
+        return str(self.data["verdict"]["state"])
+
+    def table(self) -> str:
+        """The table of accuracies, distances and costs, as text."""
+        text = StringIO()
+        print_table(self.data, Console(file=text, width=160))
+        return text.getvalue()
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report: one self-contained page."""
+        return write_page(self.data, Path(path))
+
+
+def audit(
+    problem: Problem,
+    unlearned: Unlearned | nn.Module,
+    *,
+    gold: int = 64,
+    seed: int = 0,
+    forget: ForgetSet | None = None,
+    command: str = "expunge.audit(problem, unlearned)",
+    store: Store | None = None,
+    executor: Executor | None = None,
+    progress: Progress = silent,
+) -> Result:
+    """Is this unlearned model a plausible draw from the gold distribution?
+
+    Args:
+        problem: What was to be forgotten.
+        unlearned: What a method returned, or any model of the same outputs.
+        gold: How many gold models to compare with; at least 19, or the verdict is inconclusive.
+        seed: Root seed of the gold models; another role than any original's.
+        forget: The forget set's text form, for the report.
+        command: What reproduces this, for the report.
+        store: Where gold models are found and kept; by default `Store()`.
+        executor: Who trains gold; by default this process.
+        progress: Called with (what, done, total).
+    """
+    store = store or Store()
+    fleet = gold_fleet(problem, gold, seed=seed, store=store, executor=executor, progress=progress)
+    outcome = _outcome(problem, unlearned)
+    splits = problem.rows, problem.holdout, problem.test
+    pool = Pool(
+        gold=fleet.logits(),
+        heldout=None,
+        original=_logits(problem.original, problem),
+        labels=np.concatenate([rows.labels.numpy() for rows in splits]),
+        splits=positions(len(problem.rows), len(problem.holdout), len(problem.test), problem.forget),
+    )
+    head = Head(
+        title=f"audit of {outcome.method}",
+        command=command,
+        seed=seed,
+        recipe=problem.recipe,
+        forget=forget or ForgetSet(f"random:{len(problem.forget)}"),
+        ids=tuple(row_id for rows in splits for row_id in rows.ids),
+        retraining=retraining_seconds(problem, store),
+    )
+    names = np.empty(len(pool.labels), dtype="<U7")
+    for name, at in pool.splits.items():
+        names[at] = name
+    sides = [margins(side, pool.labels) for side in (outcome.logits, pool.gold, pool.original)]
+    fair = names != "holdout" if HOLDOUT_USED in outcome.notes else np.ones(len(names), dtype=bool)
+    verdict = model_audit(*(side[:, fair] for side in sides), split=names[fair])
+    return Result(model_result(head, pool, outcome, verdict))
+
+
+def retraining_seconds(problem: Problem, store: Store) -> float:
+    """Seconds of one retraining alone on one thread, from the recorded speed; NaN where none was recorded."""
+    speed = timing(problem.recipe, problem.rows, store).get("single_visits_per_second", np.nan)
+    return problem.recipe.epochs * len(problem.retain) / float(speed)
+
+
+def gold_fleet(
+    problem: Problem,
+    models: int,
+    *,
+    seed: int,
+    store: Store,
+    executor: Executor | None = None,
+    progress: Progress = silent,
+) -> Fleet:
+    """Gold models of a problem; those that the store holds already are not trained again."""
+    return train_fleet(
+        problem.recipe,
+        problem.rows,
+        same_rows(problem.rows, problem.retain, models),
+        role_seeds(seed, "gold", models),
+        watch=(problem.rows, problem.holdout, problem.test),
+        store=store,
+        executor=executor,
+        keep_weights=True,
+        progress=progress,
+        label="train gold",
+    ).excluding(problem.forget)
+
+
+def _outcome(problem: Problem, unlearned: Unlearned | nn.Module) -> Outcome:
+    if isinstance(unlearned, Unlearned):
+        logits = _logits(unlearned.model, problem)
+        return Outcome(unlearned.method, unlearned.settings, logits, [unlearned.cost], unlearned.notes)
+    nothing: dict[str, Any] = {}
+    return Outcome("model", nothing, _logits(unlearned, problem), [Cost({}, {}, 0.0)], nothing)
+
+
+def _logits(model: nn.Module, problem: Problem) -> Any:  # noqa: ANN401  (float32 array)
+    parts = [predict(model, rows) for rows in (problem.rows, problem.holdout, problem.test)]
+    return torch.cat(parts).numpy()[None]

@@ -1,0 +1,113 @@
+"""A suite: methods x forget sets x originals on one recipe, read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from expunge.data import ForgetSet
+from expunge.errors import ConfigError, check, unknown
+from expunge.methods import Method, method
+
+LEAST_GOLD = 4
+"""Fewer gold models give no interval for any measure."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the leaderboard: a method with its settings, under a label of its own."""
+
+    label: str
+    method: Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What a bench runs."""
+
+    name: str
+    recipe: str
+    """A named recipe, whose data set is used, or `path/file.py:name`."""
+    forget: tuple[ForgetSet, ...]
+    originals: int
+    """Independently trained models, each unlearned once by every method."""
+    gold: int
+    """Gold models to compare with; as many held-out gold models as originals are trained beside them."""
+    seed: int = 0
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        check("originals", self.originals, ">= 2", self.originals >= 2)
+        check("gold", self.gold, f">= {LEAST_GOLD}", self.gold >= LEAST_GOLD)
+        check("forget", len(self.forget), "at least one forget set", len(self.forget) > 0)
+        check("methods", len(self.entries), "at least one method", len(self.entries) > 0)
+        labels = [entry.label for entry in self.entries]
+        check("methods", labels, "a different label for each", len(set(labels)) == len(labels))
+
+
+def suites() -> dict[str, str]:
+    """The suites that come with expunge: name -> first line of the file."""
+    folder = resources.files("expunge.bench") / "suites"
+    return {
+        file.name.removesuffix(".toml"): file.read_text().splitlines()[0].lstrip("# ")
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def load_suite(name: str) -> Suite:
+    """A suite by name, or from a TOML file.
+
+    Raises:
+        ConfigError: no such suite or file, broken TOML, an unknown key, method or setting.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"suite: no file {path}", hint="`expunge bench --list` names those that ship")
+        return parse_suite(path.stem, path.read_text())
+    if name not in suites():
+        raise unknown("suite", name, suites(), "expunge bench --list")
+    return parse_suite(name, (resources.files("expunge.bench") / "suites" / f"{name}.toml").read_text())
+
+
+def parse_suite(name: str, text: str) -> Suite:
+    """A suite from the text of its TOML file; see `bench/suites/` for examples."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"suite {name}: not TOML ({error})") from None
+    known = {"recipe", "forget", "forget_seed", "originals", "gold", "seed", "methods"}
+    extra = sorted(set(data) - known)
+    if extra:
+        raise ConfigError(f"suite {name}: unknown key {extra[0]!r}", hint=f"known are {', '.join(sorted(known))}")
+    for key in ("recipe", "forget", "originals", "gold", "methods"):
+        if key not in data:
+            raise ConfigError(f"suite {name}: the key {key!r} is missing")
+    return Suite(
+        name=name,
+        recipe=data["recipe"],
+        forget=tuple(ForgetSet(forget, data.get("forget_seed", 0)) for forget in data["forget"]),
+        originals=data["originals"],
+        gold=data["gold"],
+        seed=data.get("seed", 0),
+        entries=tuple(_entry(name, line) for line in data["methods"]),
+    )
+
+
+def _entry(suite: str, line: dict[str, Any]) -> Entry:
+    if "name" not in line:
+        raise ConfigError(f"suite {suite}: a method without a name: {line}")
+    kind = method(line["name"])
+    settings = {key: value for key, value in line.items() if key not in ("name", "label")}
+    known = {f.name for f in fields(kind)}
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"suite {suite}: {line['name']} has no setting {key!r}",
+                hint=f"it has {', '.join(sorted(known))}",
+            )
+    return Entry(line.get("label", line["name"]), kind(**settings))
