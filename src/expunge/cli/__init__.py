@@ -1,0 +1,56 @@
+"""The command line: each command parses, calls one function and prints. Errors end here, in one place.
+
+Exit codes: 0 done or pass, 1 audit failed, 2 usage, 3 inconclusive, 4 something needed is missing,
+130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cyclopts import App, CycloptsError
+
+from expunge import __version__
+from expunge.cli import audit, bench, demo, forget, listings, report, train
+from expunge.cli.output import complain
+from expunge.errors import ExpungeError
+
+app = App(
+    name="expunge",
+    help="Forget rows from a trained model, then measure how far it is from one that never saw them.",
+    version=__version__,
+)
+WORK = (demo.demo, train.train, forget.forget, audit.audit, bench.bench, report.report)
+LISTS = (listings.methods, listings.measures, listings.recipes, listings.data)
+for command in (*WORK, *LISTS):
+    app.command(command)
+
+STOPPED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; returns its exit code and never raises for what a user did."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        complain(str(error), "`expunge --help` and `expunge COMMAND --help` say what is expected")
+        return 2
+    except ExpungeError as error:
+        complain(error.message, error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("stopped", "run the same command again: finished models are kept and it goes on from there")
+        return STOPPED
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+__all__ = ["app", "main", "run"]

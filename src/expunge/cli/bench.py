@@ -1,0 +1,90 @@
+"""`expunge bench`: methods x forget sets x originals, one leaderboard a forget set."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from expunge.bench.bench import run_suite
+from expunge.bench.suite import Suite, load_suite, suites
+from expunge.cli.output import DryRun, Json, out, progress, show, table
+from expunge.cli.plan import describe_fleet
+from expunge.cli.results import present
+from expunge.data import load
+from expunge.errors import ConfigError
+from expunge.fleet import Local, role_seeds, same_rows
+from expunge.store import Store
+from expunge.training import Recipe
+from expunge.training.recipes import recipe as find_recipe
+
+
+def bench(
+    suite: str = "",
+    *,
+    out_folder: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    data: Path | None = None,
+    store: Path | None = None,
+    processes: int | None = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    listing: Annotated[bool, Parameter(name="--list", negative="")] = False,
+) -> int:
+    """Run a suite; a run that was stopped goes on where it was.
+
+    Args:
+        suite: A name from `--list`, or the path of a TOML file like those.
+        out_folder: Where results are kept; by default `bench-SUITE`. Several forget sets give several.
+        data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
+        store: Folder of finished models; by default EXPUNGE_STORE, or .expunge here.
+        processes: Worker processes; by default one per core.
+        dry_run: Say what would be trained and what that takes, and do nothing.
+        as_json: Results as plain data instead of tables.
+        listing: Name the suites that come with expunge.
+    """
+    if listing:
+        show(suites()) if as_json else table(["suite", "what"], [[name, text] for name, text in suites().items()])
+        return 0
+    if not suite:
+        raise ConfigError("bench: expected the name of a suite", hint="`expunge bench --list` names them")
+    chosen = load_suite(suite)
+    recipe, shelf = find_recipe(chosen.recipe), Store(store)
+    if dry_run:
+        plan = _plan(chosen, recipe, shelf, data)
+        show(plan) if as_json else out().print(plan["sentence"])
+        return 0
+    folder = out_folder or Path(f"bench-{chosen.name}")
+    command = shlex.join(["expunge", "bench", suite])
+    with Local(processes) as executor, progress() as bar:
+        for result in run_suite(
+            chosen, recipe, store=shelf, command=command, data=data, executor=executor, progress=bar
+        ):
+            present(result, _place(folder, chosen, result), as_json)
+    return 0
+
+
+def _place(folder: Path, suite: Suite, result: dict[str, Any]) -> Path:
+    """The folder of one result: the one given, with the forget set behind where there are several."""
+    if len(suite.forget) == 1:
+        return folder
+    forget = "".join(c if c.isalnum() else "-" for c in result["problem"]["forget"])
+    return folder.with_name(f"{folder.name}-{forget}")
+
+
+def _plan(suite: Suite, recipe: Recipe, store: Store, data: Path | None) -> dict[str, Any]:
+    splits = load(recipe.data, root=data)
+    watch = (splits.train, splits.holdout, splits.test)
+    everything = same_rows(splits.train, np.arange(len(splits.train)), suite.originals)
+    seeds = role_seeds(suite.seed, "original", suite.originals)
+    plan = describe_fleet(recipe, splits.train, everything, seeds, watch, store)
+    gold = (suite.gold + suite.originals) * len(suite.forget)
+    runs = suite.originals * len(suite.entries) * len(suite.forget)
+    return {
+        **plan,
+        "gold": gold,
+        "unlearning_runs": runs,
+        "sentence": f"originals: {plan['sentence']}; then up to {gold} gold models and {runs} unlearning runs",
+    }

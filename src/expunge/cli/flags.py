@@ -1,0 +1,49 @@
+"""A method's own flags, made from its dataclass."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from expunge.errors import ConfigError
+from expunge.methods import Method
+
+
+def configured(kind: type[Method], flags: Sequence[str]) -> Method:
+    """The method with what its flags say, such as `--epochs 3 --lr 0.01`.
+
+    Raises:
+        ConfigError: a flag is unknown (with close matches) or its value is not of the right type or range.
+    """
+
+    def make(settings: Method | None = None) -> Method:
+        return settings if settings is not None else kind()
+
+    make.__annotations__["settings"] = Annotated[kind, Parameter(name="*")]  # known only now
+    app = App(name=kind.name(), help_flags=[], version_flags=[])
+    app.default(make)
+    try:
+        made = app(list(flags), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        raise ConfigError(f"{kind.name()}: {error}", hint=f"`expunge methods {kind.name()}` lists its flags") from None
+    if not isinstance(made, Method):
+        raise ConfigError(f"{kind.name()}: could not read the flags {' '.join(flags)}")
+    return made
+
+
+def described(kind: type[Method]) -> list[tuple[str, object, str]]:
+    """(flag, default, help) of every hyper-parameter; the help is the string below the field."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for line, below in zip(tree.body, tree.body[1:], strict=False):
+        named = isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+        if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            texts[line.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
+    return [(f"--{f.name.replace('_', '-')}", f.default, texts.get(f.name, "")) for f in fields(kind)]
