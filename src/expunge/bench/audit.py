@@ -14,9 +14,10 @@ from torch import nn
 
 from expunge.audit.assemble import Pool, positions
 from expunge.audit.margins import margins
-from expunge.audit.model_audit import model_audit
+from expunge.audit.model_audit import LEAST, model_audit
 from expunge.bench.result import HOLDOUT_USED, Head, Json, Outcome, model_result
 from expunge.data import ForgetSet
+from expunge.errors import check
 from expunge.fleet import Executor, Fleet, role_seeds, same_rows, timing, train_fleet
 from expunge.methods import Unlearned
 from expunge.problem import Problem
@@ -71,7 +72,11 @@ def audit(
         store: Where gold models are found and kept; by default `Store()`.
         executor: Who trains gold; by default this process.
         progress: Called with (what, done, total).
+
+    Raises:
+        ConfigError: `gold` is less than 4.
     """
+    check_gold(gold)
     store = store or Store()
     fleet = gold_fleet(problem, gold, seed=seed, store=store, executor=executor, progress=progress)
     outcome = _outcome(problem, unlearned)
@@ -99,6 +104,11 @@ def audit(
     fair = names != "holdout" if HOLDOUT_USED in outcome.notes else np.ones(len(names), dtype=bool)
     verdict = model_audit(*(side[:, fair] for side in sides), split=names[fair])
     return Result(model_result(head, pool, outcome, verdict))
+
+
+def check_gold(models: int) -> None:
+    """Fewer gold models than the model audit can work with are refused before any is trained."""
+    check("gold", models, f">= {LEAST['gold']} models", models >= LEAST["gold"])
 
 
 def retraining_seconds(problem: Problem, store: Store) -> float:

@@ -287,14 +287,16 @@ def _margins(logits: FloatArray, pool: Pool, at: Positions) -> FloatArray:
 
 
 def _densities(pool: Pool, sides: Mapping[str, FloatArray]) -> Json:
-    """Margins of all models and rows of each split, as densities over common bins."""
+    """Margins of all models and rows of each split, as densities over bins around original and gold."""
     return {split: _density(pool, sides, pool.splits[split]) for split in SPLITS}
 
 
 def _density(pool: Pool, sides: Mapping[str, FloatArray], at: Positions) -> Json:
     values = {label: _margins(logits, pool, at).ravel() for label, logits in sides.items()}
-    ends = [np.percentile(side, [0.5, 99.5]) for side in values.values()]
-    edges = np.linspace(min(end[0] for end in ends), max(end[1] for end in ends) + 1e-6, BINS + 1)
+    ends = np.array([np.percentile(values[label], [0.5, 99.5]) for label in ("original", "gold")])
+    low, high = ends[:, 0].min(), ends[:, 1].max()
+    around = 0.3 * (high - low) + 1e-6  # a broken model's margins lie far out; they are counted in the last bins
+    edges = np.linspace(low - around, high + around, BINS + 1)
     return {
         "edges": edges.tolist(),
         "density": {

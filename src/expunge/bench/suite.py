@@ -14,6 +14,25 @@ from expunge.methods import Method, method
 
 LEAST_GOLD = 4
 """Fewer gold models give no interval for any measure."""
+KEYS: dict[str, tuple[type, type | None]] = {
+    "recipe": (str, None),
+    "forget": (list, str),
+    "forget_seed": (int, None),
+    "originals": (int, None),
+    "gold": (int, None),
+    "seed": (int, None),
+    "methods": (list, dict),
+}
+"""What a suite's file may say: key -> its type, and the type of what a list holds."""
+EXAMPLES = {
+    "recipe": 'recipe = "digits-mlp"',
+    "forget": 'forget = ["class:8:80"]',
+    "forget_seed": "forget_seed = 0",
+    "originals": "originals = 64",
+    "gold": "gold = 64",
+    "seed": "seed = 0",
+    "methods": '[[methods]] and below it name = "finetune"',
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,11 @@ def load_suite(name: str) -> Suite:
         path = Path(name)
         if not path.is_file():
             raise ConfigError(f"suite: no file {path}", hint="`expunge bench --list` names those that ship")
-        return parse_suite(path.stem, path.read_text())
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"suite {path}: cannot be read ({error})") from None
+        return parse_suite(path.stem, text)
     if name not in suites():
         raise unknown("suite", name, suites(), "expunge bench --list")
     return parse_suite(name, (resources.files("expunge.bench") / "suites" / f"{name}.toml").read_text())
@@ -80,13 +103,15 @@ def parse_suite(name: str, text: str) -> Suite:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"suite {name}: not TOML ({error})") from None
-    known = {"recipe", "forget", "forget_seed", "originals", "gold", "seed", "methods"}
-    extra = sorted(set(data) - known)
+    extra = sorted(set(data) - set(KEYS))
     if extra:
-        raise ConfigError(f"suite {name}: unknown key {extra[0]!r}", hint=f"known are {', '.join(sorted(known))}")
+        raise ConfigError(f"suite {name}: unknown key {extra[0]!r}", hint=f"known are {', '.join(sorted(KEYS))}")
     for key in ("recipe", "forget", "originals", "gold", "methods"):
         if key not in data:
-            raise ConfigError(f"suite {name}: the key {key!r} is missing")
+            raise ConfigError(f"suite {name}: the key {key!r} is missing", hint=f"for example: {EXAMPLES[key]}")
+    for key, value in data.items():
+        if not _fits(value, *KEYS[key]):
+            raise ConfigError(f"suite {name}: {key} cannot be {value!r}", hint=f"for example: {EXAMPLES[key]}")
     return Suite(
         name=name,
         recipe=data["recipe"],
@@ -96,6 +121,11 @@ def parse_suite(name: str, text: str) -> Suite:
         seed=data.get("seed", 0),
         entries=tuple(_entry(name, line) for line in data["methods"]),
     )
+
+
+def _fits(value: object, kind: type, inner: type | None) -> bool:
+    """Whether a value is of that type, and what is in it of the other; True is no number here."""
+    return type(value) is kind and (not isinstance(value, list) or all(type(part) is inner for part in value))
 
 
 def _entry(suite: str, line: dict[str, Any]) -> Entry:
@@ -110,4 +140,10 @@ def _entry(suite: str, line: dict[str, Any]) -> Entry:
                 f"suite {suite}: {line['name']} has no setting {key!r}",
                 hint=f"it has {', '.join(sorted(known))}",
             )
-    return Entry(line.get("label", line["name"]), kind(**settings))
+    try:
+        return Entry(line.get("label", line["name"]), kind(**settings))
+    except TypeError as error:  # text where a number belongs: the range checks cannot compare them
+        raise ConfigError(
+            f"suite {suite}: {line['name']}: a setting of the wrong type ({error})",
+            hint=f"`expunge methods {line['name']}` shows each setting",
+        ) from None
