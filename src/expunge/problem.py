@@ -39,15 +39,20 @@ class Problem:
     """Trained on all of `rows`; no method ever changes it."""
     kind: str = "random"
     """What the forget rows have in common: "random", "class" or "subject"."""
+    forget_set: ForgetSet | None = None
+    """The text form of `forget`, where there is one; set where `forget` was given as one."""
 
     def __post_init__(self) -> None:
         if isinstance(self.forget, ForgetSet):
             object.__setattr__(self, "kind", self.forget.kind)
+            object.__setattr__(self, "forget_set", self.forget)
             object.__setattr__(self, "forget", self.forget.indices(self.rows))
         object.__setattr__(self, "forget", checked_forget(self.forget, len(self.rows)))
         named = {"training": self.rows, "holdout": self.holdout, "test": self.test}
         check_disjoint(named)
-        for rows in named.values():
+        for name, rows in named.items():
+            if len(rows) == 0:
+                raise ProblemError(f"{name} rows: expected at least one, got none")
             self.recipe.task.check_labels(rows.labels)
         width = predict(self.original, self.rows, np.arange(1)).shape[-1]
         if width != self.recipe.task.width:
@@ -66,10 +71,10 @@ def checked_forget(forget: Indices, rows: int) -> Indices:
         ProblemError: empty, everything, out of range, repeated, or not whole numbers.
     """
     at = np.asarray(forget)
+    if at.size == 0:
+        raise ProblemError("forget set: expected at least one row, got none", hint="nothing has to be done")
     if at.ndim != 1 or at.dtype.kind not in "iu":
         raise ProblemError(f"forget set: expected integer positions [forget], got {at.dtype} {list(at.shape)}")
-    if len(at) == 0:
-        raise ProblemError("forget set: expected at least one row, got none", hint="nothing has to be done")
     if at.min() < 0 or at.max() >= rows:
         raise ProblemError(f"forget set: expected positions 0..{rows - 1}, got {at.min()}..{at.max()}")
     if len(np.unique(at)) != len(at):

@@ -85,9 +85,10 @@ def train_run(
     if not recipe.data:
         raise NeedsError(f"recipe {recipe.name}: names no data set", hint='give it data="..." (`expunge data`)')
     splits = load(recipe.data, root=data)
-    trained = fit(recipe, splits.train, np.arange(len(splits.train)), seed=seed, device=device, progress=progress)
+    trained = fit(recipe, splits.train, seed=seed, device=device, progress=progress)
     facts = {
         "recipe": recipe.to_dict(),
+        "code": recipe.code,
         "seed": seed,
         "rows": _fingerprints(splits),
         "cost": trained.cost.to_dict(),
@@ -104,6 +105,11 @@ def open_run(path: Path, *, data: Path | None = None) -> TrainedRun:
     """
     folder = read(path, "run")
     recipe = Recipe.from_dict(folder.facts["recipe"])
+    if recipe.code != folder.facts.get("code", ""):
+        raise StoreError(
+            f"{path}: {recipe.model} is not the code it was trained with",
+            hint="restore that file, or train again",
+        )
     splits = load(recipe.data, root=data)
     for part, fingerprint in folder.facts["rows"].items():
         if _fingerprints(splits)[part] != fingerprint:

@@ -147,7 +147,7 @@ def test_refusals():
         ask(models, split=np.repeat(["forget", "other"], 300))
     with pytest.raises(ShapeError, match="takes 1 model, got 2"):
         model_audit(models[:2], models[2:], models[:1], split=SPLIT)
-    with pytest.raises(ConfigError, match="shift_margin: expected > 0, got 0"):
+    with pytest.raises(ConfigError, match="shift_margin: expected > 0 or None, got 0"):
         ask(models, shift_margin=0)
 
 

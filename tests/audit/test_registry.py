@@ -8,12 +8,15 @@ import pytest
 
 from expunge.audit import MEASURES
 
+LAZY = {"efficacy": {"sklearn.svm"}}
+"""The SVC attack is kept for parity with published numbers; scikit-learn loads when it is asked for, never before."""
+
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure_has_a_page(name):
     measure = MEASURES[name]
     assert measure.function.__name__ == name
-    assert measure.least["gold"] >= 2
+    assert measure.least.get("gold", 2) >= 2  # planted-data tests need no gold
     assert measure.summary.endswith(".")
     for heading in ("Source:", "Args:", "Returns:", "Raises:", "Example:"):
         assert heading in measure.page
@@ -25,7 +28,10 @@ def test_measures_see_arrays_only(file):
     origins = {node.module for node in tree if isinstance(node, ast.ImportFrom)}
     ours = {origin for origin in origins if origin.startswith("expunge")}
     assert all(origin.startswith(("expunge.audit", "expunge.errors")) for origin in ours)
-    assert not any(origin.startswith(("torch", "sklearn")) for origin in origins)
+    allowed = LAZY.get(file.stem, set())
+    assert not any(origin.startswith(("torch", "sklearn")) for origin in origins - allowed)
+    top = {node.module for node in ast.parse(file.read_text()).body if isinstance(node, ast.ImportFrom)}
+    assert not top & allowed  # inside a function only
 
 
 def test_float32_inputs_stay_unchanged():

@@ -117,5 +117,5 @@ def test_a_dataset_can_be_taken_apart_twice():
     assert torch.equal(part.labels, memory.labels[[4, 7]])
 
 
-def test_a_dataset_without_ids_is_numbered():
-    assert DatasetRows(Pairs(rows(2))).ids == ("row-0", "row-1")
+def test_a_dataset_has_the_ids_of_its_content():
+    assert DatasetRows(Pairs(rows(300))).ids == rows(300).ids

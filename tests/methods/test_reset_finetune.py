@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from expunge.data import MemoryRows
-from expunge.errors import ConfigError, NeedsError
+from expunge.errors import ConfigError
 from expunge.methods.layers import newborn
 from expunge.methods.objectives import OBJECTIVES, entropy
 from expunge.methods.presets import PRESETS
@@ -347,12 +347,6 @@ def test_default_leaves_a_dense_model_useful(dense):
 def test_bad_values_name_the_range_and_the_value(settings, message):
     with pytest.raises(ConfigError, match=message):
         ResetFineTune(**settings)
-
-
-def test_distillation_needs_holdout_rows(dense):
-    empty = replace(dense, holdout=dense.holdout.take(np.arange(0)))
-    with pytest.raises(NeedsError, match="holdout_epochs: expected holdout rows to distil on, got none"):
-        ResetFineTune(preset="kde").run(empty, seed=0)
 
 
 def test_entropies_need_classes():

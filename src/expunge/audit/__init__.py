@@ -2,29 +2,79 @@
 
 from expunge.audit.accuracy import accuracy, accuracy_gap, average_gap
 from expunge.audit.activation_distance import activation_distance
+from expunge.audit.aus import aus
+from expunge.audit.challenge import challenge, final_score
+from expunge.audit.confusion import confusion
+from expunge.audit.efficacy import efficacy
+from expunge.audit.epsilon import ceiling, epsilon
 from expunge.audit.estimate import Estimate
 from expunge.audit.gaussian_kl import gaussian_kl
+from expunge.audit.gaussian_poison import GaussianPoison, gaussian_poison
 from expunge.audit.jensen_shannon import jensen_shannon
 from expunge.audit.klom import klom
+from expunge.audit.lira import half_masks, lira, lira_scores
 from expunge.audit.margins import margins, probabilities
+from expunge.audit.memorisation import Memorisation, memorisation, strata
 from expunge.audit.model_audit import ModelAudit, model_audit
+from expunge.audit.one_run import OneRun, one_run
 from expunge.audit.population_attack import population_attack
+from expunge.audit.power import Power, power
+from expunge.audit.rank_tests import RankTests, rank_tests
 from expunge.audit.registry import MEASURES, Measure
+from expunge.audit.relearn import relearn
+from expunge.audit.rmia import rmia
+from expunge.audit.rmia_scores import choose_a, rmia_scores
+from expunge.audit.roc import tpr_at_fpr
+from expunge.audit.tug_of_war import tug_of_war
+from expunge.audit.u_lira import u_lira
+from expunge.audit.utility import Utility, utility
+from expunge.audit.zrf import zrf
 
 __all__ = [
     "MEASURES",
     "Estimate",
+    "GaussianPoison",
     "Measure",
+    "Memorisation",
     "ModelAudit",
+    "OneRun",
+    "Power",
+    "RankTests",
+    "Utility",
     "accuracy",
     "accuracy_gap",
     "activation_distance",
+    "aus",
     "average_gap",
+    "ceiling",
+    "challenge",
+    "choose_a",
+    "confusion",
+    "efficacy",
+    "epsilon",
+    "final_score",
     "gaussian_kl",
+    "gaussian_poison",
+    "half_masks",
     "jensen_shannon",
     "klom",
+    "lira",
+    "lira_scores",
     "margins",
+    "memorisation",
     "model_audit",
+    "one_run",
     "population_attack",
+    "power",
     "probabilities",
+    "rank_tests",
+    "relearn",
+    "rmia",
+    "rmia_scores",
+    "strata",
+    "tpr_at_fpr",
+    "tug_of_war",
+    "u_lira",
+    "utility",
+    "zrf",
 ]

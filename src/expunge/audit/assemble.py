@@ -113,6 +113,9 @@ def _table(
     }
     both = np.concatenate([pool.splits["forget"], pool.splits["holdout"]])
     attacked = np.arange(len(both)) < len(pool.splits["forget"])
+    wanted, unseen = (set(pool.labels[pool.splits[split]].tolist()) for split in ("forget", "holdout"))
+    if not wanted <= unseen:  # a class of forget has no unseen row to compare with: there is no such attack
+        return table
     table["population_attack"] = {
         "forget": population_attack(
             unlearned[:, both],

@@ -29,7 +29,8 @@ class Distance:
     Args:
         values: [candidates + golds].
         halves: [candidates + golds] half widths of the 95% jackknife interval over gold, the model held fixed.
-        resolution: quantile of gold's own values that a gold model exceeds with probability alpha.
+        resolution: quantile of gold's own values that a gold model exceeds with probability alpha; alpha is divided
+            by their number for the distances on other rows than forget, which can only fail a model.
         margin: largest distance that counts as equal to gold.
         two_sided: whether a negative value is as far as a positive one; excess is one-sided.
     """
@@ -103,7 +104,7 @@ def distances(
     masks: Masks,
     *,
     alpha: float,
-    shift_margin: float,
+    shift_margin: float | None,
     excess_margin: float | None,
 ) -> dict[str, Distance]:
     """All distances with intervals, resolutions and margins.
@@ -116,7 +117,7 @@ def distances(
         gold: [models_g >= 4, rows] margins, nats.
         masks: split -> [rows] bool, with "test".
         alpha: in (0, 1).
-        shift_margin: gold sd, > 0.
+        shift_margin: gold sd, > 0; None derives it.
         excess_margin: gold variances, > 0; None derives it, as is always done for drift.
 
     Returns:
@@ -124,12 +125,14 @@ def distances(
     """
     values = raw_distances(candidates, gold, masks)
     halves = _halves(candidates, gold, masks, level=1 - alpha)
-    order = min(len(gold), math.ceil((len(gold) + 1) * (1 - alpha))) - 1
+    sides = sum(not name.startswith("forget.") for name in values)  # looked at beside the forget rows: Bonferroni
     given = {"shift": shift_margin, "excess": excess_margin, "drift": None}
     out = {}
     for name, value in values.items():
         kind = name.split(".")[-1]
         golds = value[len(candidates) :]
+        level = alpha if name.startswith("forget.") else alpha / sides
+        order = min(len(gold), math.ceil((len(gold) + 1) * (1 - level))) - 1
         resolution = float(np.sort(np.abs(golds) if kind != "excess" else golds)[order])
         width = 2 * float(np.nanmedian(halves[name][len(candidates) :]))
         margin = given[kind]

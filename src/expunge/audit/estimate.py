@@ -239,7 +239,7 @@ def split_null(number: Number, ours: int, golds: int, *, seed: int) -> dict[str,
     Returns:
         `null`, `matched`, `null_low`, `null_high`, `null_unlearned`, `null_gold`, `null_heldout` = 0.
     """
-    random = np.random.default_rng([seed, 1])
+    random = np.random.default_rng([abs(seed), 1])
     size = min(ours, golds // 2)
     nulls, matched = np.empty(SPLITS), np.empty(SPLITS)
     for split in range(SPLITS):
@@ -260,4 +260,4 @@ def split_null(number: Number, ours: int, golds: int, *, seed: int) -> dict[str,
 def _few_rows(count: int, seed: int) -> slice | npt.NDArray[np.intp]:
     if count <= ROWS:
         return slice(None)
-    return np.sort(np.random.default_rng([seed, 0]).choice(count, ROWS, replace=False))
+    return np.sort(np.random.default_rng([abs(seed), 0]).choice(count, ROWS, replace=False))

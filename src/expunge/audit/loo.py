@@ -102,7 +102,8 @@ def exact_p(statistic: FloatArray) -> FloatArray:
     """
     if statistic.ndim == 2:
         return np.stack([exact_p(column) for column in statistic.T], axis=1)
-    return np.asarray(1 - np.searchsorted(np.sort(statistic), statistic) / len(statistic))
+    count = len(statistic)  # 1 / 20 must be 0.05, which 1 - 19 / 20 is not
+    return np.asarray((count - np.searchsorted(np.sort(statistic), statistic)) / count)
 
 
 def omnibus_p(statistics: FloatArray) -> FloatArray:

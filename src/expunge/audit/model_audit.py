@@ -93,7 +93,7 @@ def model_audit(
     *,
     split: npt.NDArray[np.str_],
     alpha: float = 0.05,
-    shift_margin: float = 0.25,
+    shift_margin: float | None = None,
     excess_margin: float | None = None,
     tails: str = "signed",
 ) -> ModelAudit:
@@ -105,7 +105,8 @@ def model_audit(
         original: [1, rows] margins, nats: the control that must fail.
         split: [rows] "forget", "retain", "test" or "holdout"; forget and test needed, 400 test advised.
         alpha: level of the exact test, of the intervals and of the false discovery rate, in (0, 0.5).
-        shift_margin: gold sd, > 0; a policy, 0.25 has no published origin.
+        shift_margin: gold sd, > 0, a policy; None derives it from gold's own 95% quantile, see `distances`: the
+            question is then whether the model could be a gold model, as far as this many gold models can tell.
         excess_margin: gold variances, > 0; None derives it from gold's own 95% quantile, see `distances`.
         tails: "signed" or "abs", see `pooled_p`.
 
@@ -138,7 +139,9 @@ def model_audit(
     blocked = obstacles(len(gold), far, controls, alpha)
     verdict = "inconclusive" if blocked else word(bool(failed[0]), bool(passed[0]))
     reasons = blocked or explain(far, float(p[0]), len(ours.flagged["forget"]), alpha)
-    margins_used = {"excess_margin": far["forget.excess"].margin, "drift_margin": far["drift"].margin}
+    margins_used = {
+        f"{name.rpartition('.')[2]}_margin": far[name].margin for name in ("forget.shift", "forget.excess", "drift")
+    }
     return ModelAudit(
         verdict=verdict,
         reasons=tuple(reasons),
@@ -151,7 +154,7 @@ def model_audit(
         gold_flags=gold_flags,
         attack=_attack(candidates, gold, masks),
         rows=_row_table(unlearned[0], gold, ours),
-        thresholds={"alpha": alpha, "shift_margin": shift_margin, "tails": tails, **margins_used},
+        thresholds={"alpha": alpha, "tails": tails, **margins_used},
     )
 
 
@@ -161,11 +164,11 @@ def _check(
     original: FloatArray,
     split: npt.NDArray[np.str_],
     alpha: float,
-    shift_margin: float,
+    shift_margin: float | None,
     excess_margin: float | None,
 ) -> None:
     check("alpha", alpha, "in (0, 0.5)", 0 < alpha < 0.5)
-    check("shift_margin", shift_margin, "> 0", shift_margin > 0)
+    check("shift_margin", shift_margin, "> 0 or None", shift_margin is None or shift_margin > 0)
     check("excess_margin", excess_margin, "> 0 or None", excess_margin is None or excess_margin > 0)
     check_margins(unlearned, gold, original, None, least=LEAST)
     if len(unlearned) != 1:

@@ -27,7 +27,8 @@ PARTNERS = 16  # gold models that each model is paired with; a mean over more pa
 def pair_table(distance: Distance, models: FloatArray, gold: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean distance of each pair over rows, and of each row over pairs.
 
-    Every model meets PARTNERS gold models, in turns, so that each gold model is met about equally often.
+    Every model meets PARTNERS gold models, or more where few models have to meet many, in turns: each gold model is
+    met, and about equally often.
 
     Args:
         distance: one model against several gold models, on a block of rows.
@@ -43,7 +44,7 @@ def pair_table(distance: Distance, models: FloatArray, gold: FloatArray) -> tupl
         [[1.0, 3.0], [1.0, 3.0]]
     """
     golds, count = gold.shape[:2]
-    partners = min(PARTNERS, golds)
+    partners = min(max(PARTNERS, -(-golds // len(models))), golds)
     step = max(1, BLOCK // (partners * gold.shape[2]))
     table, rows = np.full((len(models), golds), np.nan), np.zeros(count)
     for k, one in enumerate(models):

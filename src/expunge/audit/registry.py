@@ -10,11 +10,27 @@ from typing import Any
 
 from expunge.audit.accuracy import accuracy_gap
 from expunge.audit.activation_distance import activation_distance
+from expunge.audit.aus import aus
+from expunge.audit.challenge import challenge
+from expunge.audit.confusion import confusion
+from expunge.audit.efficacy import efficacy
+from expunge.audit.epsilon import epsilon
 from expunge.audit.gaussian_kl import gaussian_kl
+from expunge.audit.gaussian_poison import gaussian_poison
 from expunge.audit.jensen_shannon import jensen_shannon
 from expunge.audit.klom import klom
+from expunge.audit.lira import lira
+from expunge.audit.memorisation import memorisation
 from expunge.audit.model_audit import model_audit
+from expunge.audit.one_run import one_run
 from expunge.audit.population_attack import population_attack
+from expunge.audit.rank_tests import rank_tests
+from expunge.audit.relearn import relearn
+from expunge.audit.rmia import rmia
+from expunge.audit.tug_of_war import tug_of_war
+from expunge.audit.u_lira import u_lira
+from expunge.audit.utility import utility
+from expunge.audit.zrf import zrf
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,22 @@ MEASURES: Mapping[str, Measure] = {
         accuracy_gap,
         population_attack,
         model_audit,
+        challenge,
+        epsilon,
+        tug_of_war,
+        aus,
+        zrf,
+        utility,
+        relearn,
+        confusion,
+        gaussian_poison,
+        one_run,
+        rank_tests,
+        lira,
+        u_lira,
+        rmia,
+        efficacy,
+        memorisation,
     )
 }
 """Name -> Measure; a new measure adds its function here."""

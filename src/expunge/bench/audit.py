@@ -55,7 +55,8 @@ def audit(
     gold: int = 64,
     seed: int = 0,
     forget: ForgetSet | None = None,
-    command: str = "expunge.audit(problem, unlearned)",
+    command: str = "",
+    device: str = "cpu",
     store: Store | None = None,
     executor: Executor | None = None,
     progress: Progress = silent,
@@ -67,8 +68,9 @@ def audit(
         unlearned: What a method returned, or any model of the same outputs.
         gold: How many gold models to compare with; at least 19, or the verdict is inconclusive.
         seed: Root seed of the gold models; another role than any original's.
-        forget: The forget set's text form, for the report.
-        command: What reproduces this, for the report.
+        forget: The forget set's text form, for the report; by default the problem's own.
+        command: What reproduces this, for the report; by default this call.
+        device: Where gold is trained; on an accelerator leave the executor as it is.
         store: Where gold models are found and kept; by default `Store()`.
         executor: Who trains gold; by default this process.
         progress: Called with (what, done, total).
@@ -78,7 +80,7 @@ def audit(
     """
     check_gold(gold)
     store = store or Store()
-    fleet = gold_fleet(problem, gold, seed=seed, store=store, executor=executor, progress=progress)
+    fleet = gold_fleet(problem, gold, seed=seed, store=store, executor=executor, device=device, progress=progress)
     outcome = _outcome(problem, unlearned)
     splits = problem.rows, problem.holdout, problem.test
     pool = Pool(
@@ -90,12 +92,12 @@ def audit(
     )
     head = Head(
         title=f"audit of {outcome.method}",
-        command=command,
+        command=command or f"expunge.audit(problem, unlearned, gold={gold}, seed={seed})",
         seed=seed,
         recipe=problem.recipe,
-        forget=forget or ForgetSet(f"random:{len(problem.forget)}"),
+        forget=forget or problem.forget_set,
         ids=tuple(row_id for rows in splits for row_id in rows.ids),
-        retraining=retraining_seconds(problem, store),
+        retraining=retraining_seconds(problem, store) if outcome.costs[0].threads == 1 else np.nan,
     )
     names = np.empty(len(pool.labels), dtype="<U7")
     for name, at in pool.splits.items():
@@ -124,6 +126,7 @@ def gold_fleet(
     seed: int,
     store: Store,
     executor: Executor | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> Fleet:
     """Gold models of a problem; those that the store holds already are not trained again."""
@@ -135,7 +138,7 @@ def gold_fleet(
         watch=(problem.rows, problem.holdout, problem.test),
         store=store,
         executor=executor,
-        keep_weights=True,
+        device=device,
         progress=progress,
         label="train gold",
     ).excluding(problem.forget)

@@ -41,6 +41,7 @@ class Setting:
     splits: Splits
     store: Store
     executor: Executor
+    device: str
     progress: Progress
 
     @property
@@ -57,6 +58,7 @@ def run_suite(
     command: str,
     data: Path | None = None,
     executor: Executor | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> Iterator[dict[str, Any]]:
     """One result (see `bench/result.py`) for each forget set of the suite.
@@ -68,13 +70,16 @@ def run_suite(
         command: What a person would type to run this again; printed in the report.
         data: Folder of the data sets.
         executor: Who trains; by default this process.
+        device: Where to train and unlearn; on an accelerator leave the executor as it is.
         progress: Called with (what, done, total).
     """
-    setting = Setting(recipe, load(recipe.data, root=data), store, executor or Here(), progress)
+    setting = Setting(recipe, load(recipe.data, root=data), store, executor or Here(), device, progress)
     splits = setting.splits
     check_disjoint({"training": splits.train, "holdout": splits.holdout, "test": splits.test})
     everything = np.arange(len(splits.train))
-    originals = _fleet(setting, everything, role_seeds(suite.seed, "original", suite.originals), "train originals")
+    originals = _fleet(
+        setting, everything, role_seeds(suite.seed, "original", suite.originals), "train originals", weights=True
+    )
     for forget_set in suite.forget:
         yield _one_forget_set(suite, setting, originals, forget_set, command)
 
@@ -109,7 +114,7 @@ def _one_forget_set(
     return method_result(head, pool, outcomes, setting.progress)
 
 
-def _fleet(setting: Setting, indices: Indices, seeds: Sequence[int], label: str) -> Fleet:
+def _fleet(setting: Setting, indices: Indices, seeds: Sequence[int], label: str, *, weights: bool = False) -> Fleet:
     train = setting.splits.train
     return train_fleet(
         setting.recipe,
@@ -119,7 +124,8 @@ def _fleet(setting: Setting, indices: Indices, seeds: Sequence[int], label: str)
         watch=setting.watch,
         store=setting.store,
         executor=setting.executor,
-        keep_weights=True,
+        keep_weights=weights,
+        device=setting.device,
         progress=setting.progress,
         label=label,
     )
@@ -173,6 +179,7 @@ def _finish(cells: Sequence[Cell], setting: Setting) -> None:
     jobs = [
         {
             "store": str(setting.store.root.resolve()),
+            "device": setting.device,
             "cells": [cell.to_dict() for cell in missing[cut : cut + CELLS]],
         }
         for cut in range(0, len(missing), CELLS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """Hash of all that decides the result."""
-        return key_of({**asdict(self), "recipe": Recipe.from_dict(self.recipe).fingerprint()})
+        """Hash of all that decides the result, the version of the methods included."""
+        recipe = Recipe.from_dict(self.recipe).fingerprint()
+        return key_of({**asdict(self), "recipe": recipe, "expunge": version("expunge")})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that any executor can carry."""
@@ -62,19 +64,19 @@ def cell_job(job: dict[str, Any]) -> list[str]:
     """Run the cells of a job that are not finished and keep each in the store; returns their ids.
 
     Args:
-        job: `{"store": path, "cells": [cell, ...]}`.
+        job: `{"store": path, "device": name, "cells": [cell, ...]}`.
     """
     store = Store(job["store"])
     cells = [Cell.from_dict(cell) for cell in job["cells"]]
     for cell in cells:
         if not store.has(KIND, cell.id):
-            _run(store, cell)
+            _run(store, cell, job["device"])
     return [cell.id for cell in cells]
 
 
-def _run(store: Store, cell: Cell) -> None:
+def _run(store: Store, cell: Cell, device: str) -> None:
     problem = _problem(store, cell)
-    unlearned = method(cell.method)(**cell.settings).run(problem, seed=cell.seed)
+    unlearned = method(cell.method)(**cell.settings).run(problem, seed=cell.seed, device=device)
     watched = (problem.rows, problem.holdout, problem.test)
     logits = torch.cat([predict(unlearned.model, rows) for rows in watched]).numpy()
     facts = {"cell": cell.to_dict(), "cost": unlearned.cost.to_dict(), "notes": unlearned.notes}

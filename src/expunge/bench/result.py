@@ -43,7 +43,9 @@ LIMITS = (
     "black-box outputs only: no weights, gradients or activations were attacked",
     "no likelihood-ratio attack (LiRA, U-LiRA, RMIA) and no epsilon bound",
     "near duplicates of forget rows that stay in retain are in gold too",
+    "what preprocessing was fitted on (means, scales, categories) held the forget rows, for gold too",
 )
+NO_VERDICT = "no verdict: this is a measurement, not a decision under a policy"
 
 Json = dict[str, Any]
 Positions = npt.NDArray[np.int64]
@@ -58,7 +60,8 @@ class Head:
     """What a person would type to run it again."""
     seed: int
     recipe: Recipe
-    forget: ForgetSet
+    forget: ForgetSet | None
+    """None where positions were given and no text form is known."""
     ids: tuple[str, ...]
     """`[rows]` of training, holdout and test."""
     retraining: float
@@ -113,7 +116,11 @@ def method_result(head: Head, pool: Pool, outcomes: Mapping[str, Outcome], progr
         ],
         "densities": _densities(pool, sides),
         "per_row": _per_row(head, pool, "klom", "nats", distances, nulls),
-        "limits": [*LIMITS, "no verdict: this is a measurement, not a decision under a policy"],
+        "limits": [
+            *LIMITS,
+            *_looked_at_holdout(outcomes),
+            "no verdict: this is a measurement, not a decision under a policy",
+        ],
     }
 
 
@@ -121,6 +128,8 @@ def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit) ->
     """One unlearned model beside the original and gold, under the verdict of its model audit."""
     sides = {"original": pool.original[:1], "unlearned": outcome.logits, "gold": pool.gold}
     tables = {label: audit_one(pool, sides[label], seed=head.seed) for label in ("original", "unlearned")}
+    if HOLDOUT_USED in outcome.notes:
+        del tables["unlearned"]["population_attack"]
     distances = {split: {label: table["row_z"][split].rows for label, table in tables.items()} for split in SPLITS}
     gold_z = {split: np.full(len(pool.splits[split]), tables["unlearned"]["row_z"][split].null) for split in SPLITS}
     entries = [
@@ -140,7 +149,7 @@ def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit) ->
         "entries": entries,
         "densities": _densities(pool, sides),
         "per_row": _per_row(head, pool, "row_z", "gold standard deviations", distances, gold_z),
-        "limits": [*LIMITS, *audit.limits],
+        "limits": [*LIMITS, *_looked_at_holdout({outcome.method: outcome}), *audit.limits],
         "audit": audit.to_json(),
     }
 
@@ -157,8 +166,8 @@ def _head(head: Head, pool: Pool, kind: str) -> Json:
         "problem": {
             "recipe": head.recipe.name,
             "data": head.recipe.data,
-            "forget": head.forget.text,
-            "forget_seed": head.forget.seed,
+            "forget": head.forget.text if head.forget else f"{len(pool.splits['forget'])} given rows",
+            "forget_seed": head.forget.seed if head.forget else None,
             "rows": {split: len(at) for split, at in pool.splits.items()},
         },
         "retraining": {"visits": _retraining_visits(head, pool), "seconds": head.retraining},
@@ -280,6 +289,17 @@ def _model_verdict(audit: ModelAudit) -> Json:
             {"name": "no gold model saw a forget row", "holds": True, "detail": "read from every model's mask"},
         ],
     }
+
+
+def _looked_at_holdout(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """A sentence where methods compared themselves with the rows that the attack takes for unseen."""
+    found = [
+        label
+        for label, outcome in outcomes.items()
+        if outcome.method in METHODS and "holdout" in METHODS[outcome.method].needs
+    ]
+    text = "may look at the holdout rows, which the population attack takes for rows that nobody looked at"
+    return [f"{', '.join(found)} {text}"] if found else []
 
 
 def _margins(logits: FloatArray, pool: Pool, at: Positions) -> FloatArray:

@@ -12,6 +12,8 @@ from expunge.data import ForgetSet
 from expunge.errors import ConfigError, check, unknown
 from expunge.methods import Method, method
 
+RESERVED = ("original", "gold", "retrain (timed)")
+"""Labels of the controls, and of the retrainings whose time is taken."""
 LEAST_GOLD = 4
 """Fewer gold models give no interval for any measure."""
 KEYS: dict[str, tuple[type, type | None]] = {
@@ -64,6 +66,8 @@ class Suite:
         check("forget", len(self.forget), "at least one forget set", len(self.forget) > 0)
         check("methods", len(self.entries), "at least one method", len(self.entries) > 0)
         labels = [entry.label for entry in self.entries]
+        for label in labels:
+            check("label", label, f"another one than {', '.join(RESERVED)}", label not in RESERVED)
         check("methods", labels, "a different label for each", len(set(labels)) == len(labels))
 
 

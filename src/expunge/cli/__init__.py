@@ -20,9 +20,11 @@ app = App(
     name="expunge",
     help="Forget rows from a trained model, then measure how far it is from one that never saw them.",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
 WORK = (demo.demo, train.train, forget.forget, audit.audit, bench.bench, report.report)
 LISTS = (listings.methods, listings.measures, listings.recipes, listings.data)
+COMMANDS = tuple(command.__name__ for command in (*WORK, *LISTS))
 for command in (*WORK, *LISTS):
     app.command(command)
 
@@ -53,4 +55,4 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-__all__ = ["app", "main", "run"]
+__all__ = ["COMMANDS", "app", "main", "run"]

@@ -9,9 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from expunge.bench.audit import audit as run_audit
+from expunge.bench.audit import check_gold
 from expunge.cli.output import DryRun, Json, out, progress, show
 from expunge.cli.plan import describe_fleet
-from expunge.cli.results import present
+from expunge.cli.results import free, present
 from expunge.fleet import Local, role_seeds, same_rows
 from expunge.methods import Unlearned
 from expunge.runs import open_unlearned
@@ -46,6 +47,8 @@ def audit(
         dry_run: Say how many models would be trained and what that takes, and do nothing.
         as_json: The result as plain data instead of a table.
     """
+    check_gold(gold)
+    place = free(out_folder or unlearned.with_name(f"{unlearned.name}-audit"))
     made, shelf = open_unlearned(unlearned, data=data), Store(store)
     problem = made.problem
     if dry_run:
@@ -71,5 +74,5 @@ def audit(
             executor=executor,
             progress=bar,
         )
-    present(result.data, out_folder or unlearned.with_name(f"{unlearned.name}-audit"), as_json)
+    present(result.data, place, as_json)
     return EXIT[result.verdict]

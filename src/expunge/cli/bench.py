@@ -13,7 +13,7 @@ from expunge.bench.bench import run_suite
 from expunge.bench.suite import Suite, load_suite, suites
 from expunge.cli.output import DryRun, Json, out, progress, show, table
 from expunge.cli.plan import describe_fleet
-from expunge.cli.results import present
+from expunge.cli.results import free, present
 from expunge.data import load
 from expunge.errors import ConfigError
 from expunge.fleet import Local, role_seeds, same_rows
@@ -57,21 +57,23 @@ def bench(
         show(plan) if as_json else out().print(plan["sentence"])
         return 0
     folder = out_folder or Path(f"bench-{chosen.name}")
+    for forget_set in chosen.forget:
+        free(_place(folder, chosen, forget_set.text))
     command = shlex.join(["expunge", "bench", suite])
     with Local(processes) as executor, progress() as bar:
         for result in run_suite(
             chosen, recipe, store=shelf, command=command, data=data, executor=executor, progress=bar
         ):
-            present(result, _place(folder, chosen, result), as_json)
+            present(result, _place(folder, chosen, result["problem"]["forget"]), as_json)
     return 0
 
 
-def _place(folder: Path, suite: Suite, result: dict[str, Any]) -> Path:
+def _place(folder: Path, suite: Suite, forget: str) -> Path:
     """The folder of one result: the one given, with the forget set behind where there are several."""
     if len(suite.forget) == 1:
         return folder
-    forget = "".join(c if c.isalnum() else "-" for c in result["problem"]["forget"])
-    return folder.with_name(f"{folder.name}-{forget}")
+    behind = "".join(c if c.isalnum() else "-" for c in forget)
+    return folder.with_name(f"{folder.name}-{behind}")
 
 
 def _plan(suite: Suite, recipe: Recipe, store: Store, data: Path | None) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def _plan(suite: Suite, recipe: Recipe, store: Store, data: Path | None) -> dict
     watch = (splits.train, splits.holdout, splits.test)
     everything = same_rows(splits.train, np.arange(len(splits.train)), suite.originals)
     seeds = role_seeds(suite.seed, "original", suite.originals)
-    plan = describe_fleet(recipe, splits.train, everything, seeds, watch, store)
+    plan = describe_fleet(recipe, splits.train, everything, seeds, watch, store, weights=True)
     gold = (suite.gold + suite.originals) * len(suite.forget)
     runs = suite.originals * len(suite.entries) * len(suite.forget)
     return {

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from expunge.bench.bench import run_suite
 from expunge.bench.suite import load_suite
 from expunge.cli.output import Json, err, progress
-from expunge.cli.results import present
+from expunge.cli.results import free, present
 from expunge.fleet import Local
 from expunge.store import Store
 from expunge.training.recipes import recipe
@@ -31,6 +31,7 @@ def demo(
         processes: Worker processes; by default one per core.
         as_json: The result as plain data instead of a table.
     """
+    free(out_folder)
     suite = load_suite("demo")
     methods = len(suite.entries)
     err().print(

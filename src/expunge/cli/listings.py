@@ -50,7 +50,8 @@ def measures(name: str = "", *, as_json: Json = False) -> int:
     if name:
         if name not in MEASURES:
             raise unknown("measure", name, MEASURES, "expunge measures")
-        out().print(MEASURES[name].page, markup=False)
+        page = MEASURES[name].page
+        show({"name": name, "page": page}) if as_json else out().print(page, markup=False)
         return 0
     lines = [
         [measure.name, ", ".join(f"{count} {role}" for role, count in measure.least.items()), measure.summary]

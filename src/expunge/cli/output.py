@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -28,12 +29,18 @@ EVERY = 10.0
 
 def out() -> Console:
     """The console of results; wide where nobody looks at it."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, highlight=False, soft_wrap=False, color_system=_colours())
 
 
 def err() -> Console:
     """The console of progress and complaints."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, color_system=_colours())
+
+
+def _colours() -> Literal["auto"] | None:
+    """None where NO_COLOR asks for plain text: no bold either."""
+    return None if os.environ.get("NO_COLOR") else "auto"
 
 
 def show(data: Any) -> None:  # noqa: ANN401  (json is what it is)

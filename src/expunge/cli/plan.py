@@ -16,10 +16,17 @@ WEIGHTS = 4
 
 
 def describe_fleet(
-    recipe: Recipe, rows: Rows, masks: Mask, seeds: Sequence[int], watch: Sequence[Rows], store: Store
+    recipe: Recipe,
+    rows: Rows,
+    masks: Mask,
+    seeds: Sequence[int],
+    watch: Sequence[Rows],
+    store: Store,
+    *,
+    weights: bool = False,
 ) -> dict[str, Any]:
     """Models to train, row visits, minutes on one process, and disk, with a sentence for people."""
-    tasks = plan_fleet(recipe, rows, masks, seeds, watch=watch, store=store, keep_weights=True)
+    tasks = plan_fleet(recipe, rows, masks, seeds, watch=watch, store=store, keep_weights=weights)
     missing = [task for task in tasks if not store.has(KIND, task.id)]
     measured = timing(recipe, rows, store)
     speeds = [measured.get("stacked_visits_per_second"), measured.get("single_visits_per_second")]

@@ -6,8 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from expunge.cli.output import out, show
+from expunge.errors import StoreError
 from expunge.report import print_table, write_page
-from expunge.store import Contents, write
+from expunge.store import Contents, holds, write
+
+
+def free(folder: Path) -> Path:
+    """The folder, once it is known that a result may go there: it is new, or holds an older result.
+
+    Raises:
+        StoreError: something else lies there; asked before long work, not after it.
+    """
+    if folder.exists() and not holds(folder, "result"):
+        raise StoreError(f"{folder} exists already and holds no result", hint="choose another -o")
+    return folder
 
 
 def present(result: dict[str, Any], folder: Path, as_json: bool) -> Path:

@@ -1,11 +1,13 @@
 """Which rows have to go: a small value with a text form, used by the command line and every manifest.
 
 random:50            50 rows drawn at random
-class:3              every row of class 3
-class:3:100          100 rows of class 3, drawn at random
+class:cat            every row of a class, by the name that the data set gives it
+class:cat:100        100 rows of that class, drawn at random
 ids:FILE             the row ids in FILE, one a line
 subject:ID           every row of one data subject
 indices:FILE.npy     positions, an int array
+
+A class may also be given by its number, 0 for the first, unless the classes are named by numbers themselves.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ from expunge.errors import ConfigError, NeedsError, ProblemError
 from expunge.seeds import numpy_generator
 
 FORMS = ("random:N", "class:C", "class:C:N", "ids:FILE", "subject:ID", "indices:FILE.npy")
+
+
+MOST_NAMES = 100
+"""Class names listed in an error."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,9 @@ class ForgetSet:
     def __post_init__(self) -> None:
         head, _, rest = self.text.partition(":")
         counts = rest.split(":")[1:] if head == "class" else [rest] if head == "random" else []
-        numbers = [rest.split(":")[0], *counts] if head == "class" else counts
         known = head in ("random", "class", "ids", "subject", "indices")
-        if not known or not rest or len(counts) > 1 or not all(n.isdecimal() for n in numbers):
+        nothing = not rest or (head == "class" and rest.startswith(":"))
+        if not known or nothing or len(counts) > 1 or not all(n.isdecimal() for n in counts):
             raise ConfigError(f"forget set: expected one of {', '.join(FORMS)}, got {self.text!r}")
         if any(int(count) == 0 for count in counts):
             raise ConfigError(f"forget set: expected at least 1 row, got {self.text!r}")
@@ -59,7 +65,7 @@ class ForgetSet:
 
         Raises:
             ProblemError: nothing matches, fewer rows exist than are asked for, a row is listed twice or is not
-                among `rows`, or a class is asked for where labels are real numbers.
+                among `rows`, no class is called that, or labels are real numbers and have no classes.
             NeedsError: the file that is named does not exist.
         """
         head, _, rest = self.text.partition(":")
@@ -72,10 +78,10 @@ class ForgetSet:
                 raise NeedsError("subject: these rows carry no data subjects", hint="use ids:FILE instead")
             return _some(np.flatnonzero(np.array(rows.subjects) == rest), self, None)
         if head == "class":
-            label, _, count = rest.partition(":")
+            name, _, count = rest.partition(":")
             if rows.labels.is_floating_point():
                 raise ProblemError(f"forget set {self}: these rows have targets, not classes")
-            found = np.flatnonzero(rows.labels.numpy() == int(label))
+            found = np.flatnonzero(rows.labels.numpy() == _label(name, rows.classes, self))
             return _some(found, self, int(count) if count else None)
         return _some(np.arange(len(rows)), self, int(rest))
 
@@ -83,6 +89,24 @@ class ForgetSet:
 def forget(text: str, *, seed: int = 0) -> ForgetSet:
     """A forget set from its text form, such as `forget("class:3:100", seed=0)`."""
     return ForgetSet(text, seed)
+
+
+def _label(name: str, classes: tuple[str, ...], which: ForgetSet) -> int:
+    """The label of a class by its name; by its number where no class is named by a number.
+
+    Raises:
+        ProblemError: no class is called that.
+    """
+    if name in classes:
+        return classes.index(name)
+    numbered = not any(known.lstrip("-").isdecimal() for known in classes)
+    if name.isdecimal() and numbered and (not classes or int(name) < len(classes)):
+        return int(name)
+    names = ", ".join(classes[:MOST_NAMES]) + (", ..." if len(classes) > MOST_NAMES else "")
+    raise ProblemError(
+        f"forget set {which}: no class is called {name!r}",
+        hint=f"classes: {names}" if classes else "these rows have no class names: give the label's number",
+    )
 
 
 def _some(found: Indices, which: ForgetSet, count: int | None) -> Indices:

@@ -47,7 +47,7 @@ class Pictures:
 
         def rows(at: Indices, pixels: Pixels) -> MemoryRows:
             x = standardised(pixels, mean, std, self.top)
-            return MemoryRows(x, self.labels[at], ids=[self.ids[i] for i in at])
+            return MemoryRows(x, self.labels[at], ids=[self.ids[i] for i in at], classes=self.classes)
 
         return Splits(
             name,

@@ -32,11 +32,13 @@ class Rows(ABC):
         ids: `[rows]` one unique text id per row.
         subjects: `[rows]` the data subject of each row, or None where unknown.
         labels: `[rows]` labels as one CPU tensor.
+        classes: What people call each label, by which a forget set names them; empty where unknown.
     """
 
     ids: tuple[str, ...]
     subjects: tuple[str, ...] | None
     labels: Tensor
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,6 +93,7 @@ class MemoryRows(Rows):
         y: `[rows]` labels, int64 for classes, float32 for regression.
         ids: `[rows]` unique ids; by default a hash of the content, with `#n` behind the n-th repeat.
         subjects: `[rows]` data subjects.
+        classes: Name of each label.
 
     Raises:
         ShapeError: lengths differ.
@@ -104,6 +107,7 @@ class MemoryRows(Rows):
         *,
         ids: Sequence[str] | None = None,
         subjects: Sequence[str] | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.x = torch.as_tensor(x).to(torch.float32)
         labels = torch.as_tensor(y)
@@ -113,6 +117,7 @@ class MemoryRows(Rows):
         check_finite(self.x, np.arange(len(self.x)))
         self.ids = tuple(ids) if ids is not None else content_ids(self.x, self.labels)
         self.subjects = tuple(subjects) if subjects is not None else None
+        self.classes = tuple(classes)
         check_ids(self.ids, self.subjects, len(self.x))
 
     def batch(self, indices: Indices, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -124,7 +129,8 @@ class MemoryRows(Rows):
         """The rows at `indices` `[rows]`; the tensors are copied."""
         at = torch.as_tensor(indices)
         subjects = [self.subjects[i] for i in indices] if self.subjects else None
-        return MemoryRows(self.x[at], self.labels[at], ids=[self.ids[i] for i in indices], subjects=subjects)
+        ids = [self.ids[i] for i in indices]
+        return MemoryRows(self.x[at], self.labels[at], ids=ids, subjects=subjects, classes=self.classes)
 
 
 class DatasetRows(Rows):
@@ -132,9 +138,9 @@ class DatasetRows(Rows):
 
     Args:
         dataset: Answers `len` and `[i]`; must be deterministic (augmentation belongs in the recipe).
-        ids: `[rows]` unique ids; by default `row-<position>`, stable as long as the order is.
+        ids: `[rows]` unique ids; by default a hash of the content, for which every row is read once.
         subjects: `[rows]` data subjects.
-        workers: Worker processes of the loader; 0 reads in this process.
+        classes: Name of each label.
     """
 
     def __init__(
@@ -143,11 +149,11 @@ class DatasetRows(Rows):
         *,
         ids: Sequence[str] | None = None,
         subjects: Sequence[str] | None = None,
-        workers: int = 0,
+        classes: Sequence[str] = (),
     ) -> None:
         size = len(dataset)  # type: ignore[arg-type]
-        self.dataset, self.workers = dataset, workers
-        self.ids = tuple(ids) if ids is not None else tuple(f"row-{i}" for i in range(size))
+        self.dataset, self.classes = dataset, tuple(classes)
+        self.ids = tuple(ids) if ids is not None else self._content_ids(size)
         self.subjects = tuple(subjects) if subjects is not None else None
         check_ids(self.ids, self.subjects, size)
 
@@ -156,10 +162,19 @@ class DatasetRows(Rows):
         """`[rows]` labels, read once in a pass over the data set."""
         return self.batch(np.arange(len(self)))[1]
 
+    def _content_ids(self, size: int) -> tuple[str, ...]:
+        """As `content_ids`, 256 rows at a time."""
+        cuts = range(0, size, 256)
+        batches = (self.batch(np.arange(cut, min(cut + 256, size))) for cut in cuts)
+        return byte_ids(
+            x.numpy().tobytes() + y.numpy().tobytes() for batch in batches for x, y in zip(*batch, strict=True)
+        )
+
     def batch(self, indices: Indices, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Inputs and labels of some rows, through a loader that keeps the order of `indices`."""
         part = Subset(self.dataset, [int(i) for i in indices])
-        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(part, batch_size=256, num_workers=self.workers)
+        own = torch.Generator()  # a loader draws a seed even where it shuffles nothing: never from the global one
+        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(part, batch_size=256, generator=own)
         pairs = list(loader)
         x = torch.cat([torch.as_tensor(pair[0]) for pair in pairs]).to(torch.float32)
         y = torch.cat([torch.as_tensor(pair[1]) for pair in pairs])
@@ -172,7 +187,7 @@ class DatasetRows(Rows):
             Subset(self.dataset, [int(i) for i in indices]),
             ids=[self.ids[i] for i in indices],
             subjects=[self.subjects[i] for i in indices] if self.subjects else None,
-            workers=self.workers,
+            classes=self.classes,
         )
 
 

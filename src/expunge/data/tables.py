@@ -68,7 +68,7 @@ def load_table(request: Request) -> Splits:
 
     def rows(at: Indices) -> MemoryRows:
         whose = None if subjects is None else [subjects[i] for i in at]
-        return MemoryRows(x[at], labels[at], ids=[ids[i] for i in at], subjects=whose)
+        return MemoryRows(x[at], labels[at], ids=[ids[i] for i in at], subjects=whose, classes=classes)
 
     parts: Parts = whole.first(request.first)
     return Splits(request.spec, rows(parts.train), rows(parts.holdout), rows(parts.test), classes)

@@ -53,16 +53,24 @@ def _measure(recipe: Recipe, rows: Rows) -> dict[str, Any]:
     torch.set_num_threads(1)
     try:
         alone = _speed(lambda part: fit(short, rows, part, seed=0), chosen, recipe.batch_size, 1)
-        if not stackable(recipe, rows):
-            reason = "batch statistics, dropout, augmentation or bf16"
-            return {"stacked": False, "single_visits_per_second": alone, "reason": reason}
-        seeds = list(range(MODELS))
-        together = _speed(
-            lambda part: train_stack(short, rows, [part] * MODELS, seeds), chosen, recipe.batch_size, MODELS
-        )
+        together = _stacked_speed(short, rows, chosen)
     finally:
         torch.set_num_threads(threads)
+    if together is None:
+        reason = "batch statistics, dropout, augmentation, bf16, or an operation that cannot be stacked"
+        return {"stacked": False, "single_visits_per_second": alone, "reason": reason}
     return {"stacked": together > alone, "stacked_visits_per_second": together, "single_visits_per_second": alone}
+
+
+def _stacked_speed(recipe: Recipe, rows: Rows, chosen: Indices) -> float | None:
+    """Row visits a second of a stack, or None where the model cannot be stacked."""
+    if not stackable(recipe, rows):
+        return None
+    seeds = list(range(MODELS))
+    try:
+        return _speed(lambda part: train_stack(recipe, rows, [part] * MODELS, seeds), chosen, recipe.batch_size, MODELS)
+    except RuntimeError:  # the model's own forward draws random numbers, or does what vmap has no rule for
+        return None
 
 
 def _speed(train: Callable[[Indices], object], rows: Indices, warm_up: int, models: int) -> float:

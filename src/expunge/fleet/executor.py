@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from expunge.errors import NeedsError
+from expunge.errors import NeedsError, check
 
 Job = dict[str, Any]
 Work = Callable[[Job], Any]
@@ -24,12 +24,17 @@ Work = Callable[[Job], Any]
 class Executor(Protocol):
     """Does jobs in any order and yields what each returned, as soon as it is done."""
 
+    processes: int
+    """How many jobs it does at a time."""
+
     def map(self, work: Work, jobs: Iterable[Job]) -> Iterator[Any]:
         """`work(job)` for every job; `work` is an importable function."""
 
 
 class Here:
     """Does jobs one after another in this process."""
+
+    processes = 1
 
     def map(self, work: Work, jobs: Iterable[Job]) -> Iterator[Any]:
         """`work(job)` for every job, in order."""
@@ -47,34 +52,33 @@ class Local:
     """
 
     def __init__(self, processes: int | None = None) -> None:
-        self.processes = processes or os.cpu_count() or 1
+        check("processes", processes, ">= 1", processes is None or processes >= 1)
+        self.processes = processes or cores()
         self._pool: ProcessPoolExecutor | None = None
 
     def map(self, work: Work, jobs: Iterable[Job]) -> Iterator[Any]:
-        """`work(job)` for every job, in the order in which they finish."""
+        """`work(job)` for every job, in the order in which they finish; the processes end where one fails."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.processes, context, _begin, (os.getpid(),))
-        waiting = [self._pool.submit(work, job) for job in jobs]
+        pool = self._pool
         try:
-            for done in as_completed(waiting):
+            for done in as_completed([pool.submit(work, job) for job in jobs]):
                 yield done.result()
-        except BrokenProcessPool:
-            raise NeedsError(
-                "a worker process was killed, perhaps for lack of memory",
-                hint="run the command again: finished work is kept",
-            ) from None
-        finally:
-            for future in waiting:
-                future.cancel()
+        except BaseException as error:
+            _end(pool)
+            self._pool = None if self._pool is pool else self._pool
+            if isinstance(error, BrokenProcessPool):
+                raise NeedsError(
+                    "a worker process ended, perhaps killed for lack of memory",
+                    hint="run it again, finished work is kept; a script must guard its work by __name__ == '__main__'",
+                ) from None
+            raise
 
     def close(self) -> None:
         """End the processes at once; what they had not finished is done again next time."""
         if self._pool is not None:
-            workers = list((self._pool._processes or {}).values())
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
-                worker.terminate()
+            _end(self._pool)
             self._pool = None
 
     def __enter__(self) -> Local:
@@ -84,6 +88,24 @@ class Local:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Drop what waits and end the workers.
+
+    Futures are cancelled by the pool alone: one that we cancel and that the pool then finds broken raises there.
+    """
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than the machine has, in a container
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _begin(parent: int) -> None:

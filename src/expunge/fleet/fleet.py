@@ -21,8 +21,8 @@ from expunge.seeds import derive
 from expunge.store import Folder, Store
 from expunge.training import Cost, Progress, Recipe, input_shape, silent
 
-STACK = 32
-"""Models in one stacked job: enough to be fast, few enough that a killed run loses little."""
+STACK = 64
+"""Most models in one stacked job: enough to be fast, few enough that a killed run loses little."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ def train_fleet(
     missing = [task for task in tasks if not store.has(KIND, task.id)]
     done = len(tasks) - len(missing)
     progress(label, done, len(tasks))
-    for finished in (executor or Here()).map(train_job, _jobs(missing, recipe, rows, store, device)):
+    stacked = len(tasks) > 2 and bool(missing) and prefer_stacked(recipe, rows, store)
+    executor = executor or Here()
+    for finished in executor.map(train_job, _jobs(missing, stacked, store, device, executor.processes)):
         done += len(finished)
         progress(label, done, len(tasks))
     folders = tuple(_opened(task, store) for task in tasks)
@@ -149,13 +151,12 @@ def role_seeds(seed: int, role: str, models: int) -> list[int]:
     return [derive(seed, role, index) for index in range(models)]
 
 
-def _jobs(tasks: Sequence[Task], recipe: Recipe, rows: Rows, store: Store, device: str) -> list[dict[str, object]]:
-    """Tasks in jobs: stacks of equal step counts where that is faster, else one model a job."""
-    stacked = len(tasks) > 2 and prefer_stacked(recipe, rows, store)
+def _jobs(tasks: Sequence[Task], stacked: bool, store: Store, device: str, processes: int) -> list[dict[str, object]]:
+    """Tasks in jobs: stacks of equal step counts, spread over the processes, or one model a job."""
     groups: dict[int, list[Task]] = defaultdict(list)
     for task in tasks:
         groups[task.steps].append(task)
-    size = STACK if stacked else 1
+    size = min(STACK, -(-len(tasks) // processes)) if stacked else 1
     return [
         {
             "store": str(store.root.resolve()),

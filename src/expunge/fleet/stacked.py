@@ -22,7 +22,7 @@ from expunge.data import Indices, Rows
 from expunge.errors import DivergedError
 from expunge.training import Recipe, input_shape
 from expunge.training.optim import optimizer, rate, set_rate
-from expunge.training.stream import order
+from expunge.training.stream import cut, order
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Stack:
         device = next(iter(self.parameters.values())).device
         call = vmap(self._call, in_dims=(0, 0, None))
         parts = []
-        for cut in range(0, len(rows), batch_size):
-            x, _ = rows.batch(np.arange(cut, min(cut + batch_size, len(rows))), device)
+        for start in range(0, len(rows), batch_size):
+            x, _ = rows.batch(np.arange(start, min(start + batch_size, len(rows))), device)
             parts.append(call(self.parameters, self.buffers, x).float().cpu())
         return torch.cat(parts, dim=1)
 
@@ -89,7 +89,7 @@ def train_stack(
     )
     call = vmap(stack._call, in_dims=(0, 0, 0))
     base.train()
-    steps = recipe.epochs * _batches(chosen[0], recipe)
+    steps = recipe.epochs * len(cut(chosen[0], recipe.batch_size))
     for step, (at, weight) in enumerate(_plan(recipe, chosen, seeds)):
         x, y = rows.batch(at.reshape(-1), device)
         outputs = call(parameters, buffers, x.reshape(*at.shape, *x.shape[1:]))  # [models, batch, outputs]
@@ -103,25 +103,22 @@ def train_stack(
     return stack
 
 
-def _batches(indices: Indices, recipe: Recipe) -> int:
-    return -(-len(indices) // recipe.batch_size)
-
-
 def _plan(recipe: Recipe, chosen: Sequence[Indices], seeds: Sequence[int]) -> Iterator[tuple[Indices, Tensor]]:
     """Positions `[models, batch]` and loss weights `[models, batch]` of each step.
 
-    Models with fewer rows in their last batch are padded with a repeated row of weight 0.
+    Models with fewer rows in a batch are padded with a repeated row of weight 0.
     """
-    width = min(recipe.batch_size, max(len(indices) for indices in chosen))
-    count = _batches(chosen[0], recipe)
     for epoch in range(recipe.epochs):
-        orders = [order(indices, seed, "train", epoch) for indices, seed in zip(chosen, seeds, strict=True)]
-        for cut in range(0, count * recipe.batch_size, recipe.batch_size):
-            batches = [shuffled[cut : cut + recipe.batch_size] for shuffled in orders]
-            at = np.stack([np.pad(batch, (0, width - len(batch)), mode="edge") for batch in batches])
+        passes = [
+            cut(order(indices, seed, "train", epoch), recipe.batch_size)
+            for indices, seed in zip(chosen, seeds, strict=True)
+        ]
+        for batches in zip(*passes, strict=True):
             sizes = torch.tensor([len(batch) for batch in batches])
-            weight = (torch.arange(width) < sizes[:, None]) / sizes[:, None]
-            yield at, weight
+            width = int(sizes.max())
+            short = [np.full(width - len(batch), batch[-1]) for batch in batches]  # np.pad takes seven times as long
+            at = np.stack([np.concatenate(both) for both in zip(batches, short, strict=True)])
+            yield at, (torch.arange(width) < sizes[:, None]) / sizes[:, None]
 
 
 def _guard(per_model: Tensor, step: int, recipe: Recipe) -> None:

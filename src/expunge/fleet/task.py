@@ -12,6 +12,7 @@ import numpy.typing as npt
 from expunge.data import Indices
 from expunge.store import Contents, key_of
 from expunge.training import Cost, Recipe
+from expunge.training.stream import cut
 
 KIND = "model"
 """Of the store's folders that hold finished fleet models."""
@@ -51,7 +52,7 @@ class Task:
     def steps(self) -> int:
         """Gradient steps of the whole training."""
         recipe = Recipe.from_dict(self.recipe)
-        return recipe.epochs * -(-len(self.indices) // recipe.batch_size)
+        return recipe.epochs * len(cut(self.indices, recipe.batch_size))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that any executor can carry."""

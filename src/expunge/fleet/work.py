@@ -43,7 +43,9 @@ def _train_alone(store: Store, task: Task, device: str) -> None:
 def _train_together(store: Store, tasks: Sequence[Task], device: str) -> None:
     recipe, rows = Recipe.from_dict(tasks[0].recipe), fetch(store, tasks[0].rows)
     begin = time.perf_counter()
-    stack = train_stack(recipe, rows, [task.indices for task in tasks], [task.seed for task in tasks], device=device)
+    trained = tasks if len(tasks) > 1 else [*tasks, *tasks]  # a stack of one is rounded otherwise than a larger one
+    chosen, seeds = [task.indices for task in trained], [task.seed for task in trained]
+    stack = train_stack(recipe, rows, chosen, seeds, device=device)
     seconds = (time.perf_counter() - begin) / len(tasks)
     logits = torch.cat([stack.outputs(fetch(store, watched)) for watched in tasks[0].watch], dim=1).numpy()
     for model, task in enumerate(tasks):

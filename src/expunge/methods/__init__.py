@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import warnings
 from importlib.metadata import entry_points
+from typing import Any
 
 from expunge.errors import unknown
 from expunge.methods.method import FORGET_KINDS, NEEDS, Method, Unlearned
@@ -23,7 +25,11 @@ def _found() -> dict[str, type[Method]]:
             if own and issubclass(value, Method) and not inspect.isabstract(value):
                 found[value.name()] = value
     for entry in entry_points(group=GROUP):
-        found[entry.name] = entry.load()
+        try:
+            kind = entry.load()
+            found.setdefault(kind.name(), kind)
+        except Exception as error:  # a broken package must not take expunge with it
+            warnings.warn(f"method {entry.name} of another package cannot be loaded: {error}", stacklevel=2)
     return found
 
 
@@ -42,7 +48,7 @@ def method(name: str) -> type[Method]:
     return METHODS[name]
 
 
-def __getattr__(name: str) -> type[Method]:
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (a method class; which one, only the folder knows)
     raise AttributeError(f"no method class {name!r}; METHODS names them all: {', '.join(METHODS)}")
 
 

@@ -38,6 +38,9 @@ class FineTune(Method):
 
     def __post_init__(self) -> None:
         check("epochs", self.epochs, ">= 1", self.epochs >= 1)
+        check("lr", self.lr, "> 0", self.lr > 0)
+        check("momentum", self.momentum, "in [0, 1)", 0 <= self.momentum < 1)
+        check("weight_decay", self.weight_decay, ">= 0", self.weight_decay >= 0)
 
     def unlearn(self, problem: Problem, run: Run) -> nn.Module:
         """Descend on retain."""

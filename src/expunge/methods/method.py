@@ -10,9 +10,12 @@ from torch import nn
 
 from expunge.errors import NeedsError
 from expunge.problem import Problem
+from expunge.seeds import derive
 from expunge.training import Cost, Progress, Run, silent
 
 NEEDS = frozenset({"retain", "forget_labels", "holdout", "history", "auxiliary", "initial_weights"})
+BEYOND = frozenset({"history", "auxiliary", "initial_weights"})
+"""Needs that a Problem cannot supply by itself."""
 FORGET_KINDS = frozenset({"random", "class", "subject"})
 
 
@@ -48,6 +51,8 @@ class Method(ABC):
     """What it reads beside the model and the forget inputs; see NEEDS."""
     forget_kinds: ClassVar[frozenset[str]] = FORGET_KINDS
     """Which forget sets it is meant for."""
+    status: ClassVar[str] = "experimental"
+    """"exact", "reproduced", "deviates" or "experimental": no published figure has been reproduced here yet."""
     stochastic: ClassVar[bool] = True
     """Whether two seeds give two results."""
 
@@ -82,7 +87,11 @@ class Method(ABC):
                 f"{self.name()} forgets {' or '.join(sorted(self.forget_kinds))} sets, got a {problem.kind} set",
                 hint="`expunge methods` lists what each method can treat",
             )
+        absent = sorted(self.needs & BEYOND)
+        if absent:
+            raise NeedsError(f"{self.name()} needs {' and '.join(absent)}, which a Problem does not hold")
         recipe = problem.recipe
-        run = Run(seed, recipe.batch_size, device, recipe.precision, self.name(), progress)
+        root = derive(seed, "unlearn")  # so that no method begins where the original of the same seed began
+        run = Run(root, recipe.batch_size, device, recipe.precision, self.name(), progress)
         model = self.unlearn(problem, run).eval()
         return Unlearned(model, self.name(), self.settings(), seed, run.meter.cost(), run.history, dict(run.notes))

@@ -21,8 +21,9 @@ Deviations: 1. all: SGD with momentum 0.9 and the recipe's batch size; no augmen
             5. kde: one step size for both phases (0.0009 and 0.001 there); the sum of soft cross-entropy and
                KL is twice the KL up to a constant; the softened terms are multiplied by T^2.
             6. cyc: share, noise, epochs and step size are ours.
-            7. fcs (contrastive forget rounds, no reset) and rni (a new choice of tensors to train and of noise
-               every epoch) are other algorithms and no presets of this one.
+            7. two more winners are algorithms of their own and no presets of this one: contrastive forget rounds
+               without a reset (method `fcs`), and a new choice of tensors to train and of noise every epoch
+               (method `rni`).
             Published step sizes belong to a ResNet-18 and thousands of steps. On a small problem all but msg
             and cfw leave the network broken at them: raise lr.
 Cost:       `cycles` * `epochs` passes over retain; msg adds one pass over D_f and as many retain rows; kde adds
@@ -42,11 +43,12 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import Indices, Rows
-from expunge.errors import ConfigError, NeedsError, check, unknown
+from expunge.errors import ConfigError, check, unknown
 from expunge.methods.method import Method
 from expunge.methods.objectives import OBJECTIVES, softened
 from expunge.methods.presets import PRESETS
 from expunge.methods.resets import PERTURBATIONS, SELECTORS, Masks, disturb
+from expunge.methods.share import note_share
 from expunge.problem import Problem
 from expunge.seeds import generator
 from expunge.training import Batch, Run, descend
@@ -126,7 +128,7 @@ class ResetFineTune(Method):
 
     def unlearn(self, problem: Problem, run: Run) -> nn.Module:
         """Disturb and repair, `cycles` times."""
-        check_fit(self.objective, self.holdout_epochs, problem)
+        check_fit(self.objective, problem)
         model = deepcopy(problem.original).to(run.device).eval().requires_grad_()
         teacher = deepcopy(model)
         run.notes["selected"] = []
@@ -138,10 +140,7 @@ class ResetFineTune(Method):
                 run.notes["selected"].append(share)
             with slowed(model, masks, self.kept_rate):
                 self.repair(model, teacher, problem, run, cycle)
-        share = run.meter.cost().visits / (problem.recipe.epochs * len(problem.retain))
-        run.notes["share_of_retraining"] = share
-        if share >= 1:
-            run.notes["warning"] = f"this cost {share:.2f} of one retraining; lower cycles or epochs"
+        note_share(problem, run, "cycles or epochs")
         return model.half().float() if self.half else model
 
     def repair(self, model: nn.Module, teacher: nn.Module, problem: Problem, run: Run, cycle: int) -> None:
@@ -177,18 +176,15 @@ class ResetFineTune(Method):
                 run.notes[f"{role}_rows_trained_on"] = len(indices)
 
 
-def check_fit(objective: str, holdout_epochs: int, problem: Problem) -> None:
+def check_fit(objective: str, problem: Problem) -> None:
     """The problem has what the settings ask for.
 
     Raises:
         ConfigError: entropies are to be matched, and the task is no classification.
-        NeedsError: there is to be distillation on holdout, and holdout is empty.
     """
     kind = problem.recipe.task.kind
     if objective == "match_entropy" and kind != "classification":
         raise ConfigError(f"objective 'match_entropy': expected a classification problem, got {kind}")
-    if holdout_epochs and len(problem.holdout) == 0:
-        raise NeedsError("holdout_epochs: expected holdout rows to distil on, got none")
 
 
 def noisy(batch: Batch, noise: float, source: torch.Generator) -> Batch:

@@ -25,6 +25,7 @@ class Retrain(Method):
 
     paper: ClassVar = "by definition"
     needs: ClassVar = frozenset({"retain"})
+    status: ClassVar = "exact"
 
     share: float = 1.0
     """Share of the recipe's epochs, in (0, 1]; at least one epoch is trained."""

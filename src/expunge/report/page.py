@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from expunge.errors import StoreError
 from expunge.report.costs import cost_figure
 from expunge.report.densities import density_figures
 from expunge.report.details import blocks
@@ -41,10 +42,19 @@ def write_page(result: Json, path: Path) -> Path:
         `path`.
 
     Raises:
-        StoreError: the result has a newer schema.
+        StoreError: the result has a newer schema, or the page cannot be written.
         ConfigError: a needed part of it is missing.
     """
     text = render(result)
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise StoreError(f"could not write {path}: {error}", hint="choose another place with -o") from None
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a temporary sibling and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -57,7 +67,6 @@ def write_page(result: Json, path: Path) -> Path:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return path
 
 
 def render(result: Json) -> str:

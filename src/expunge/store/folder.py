@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -27,6 +28,12 @@ from expunge.errors import StoreError
 SCHEMA = 1
 """Version of the manifest; a folder of a newer one is refused."""
 MANIFEST = "manifest.json"
+MAKERS = {
+    "run": "`expunge train RECIPE -o RUN` makes one",
+    "unlearned": "`expunge forget RUN --rows SPEC --method NAME -o OUT` makes one",
+    "result": "`expunge audit OUT` and `expunge bench SUITE` make one",
+}
+"""Kind of folder -> the command that makes one."""
 PACKAGES = ("expunge", "torch", "numpy", "scipy", "scikit-learn", "safetensors")
 
 
@@ -98,29 +105,37 @@ def write(path: Path, contents: Contents, *, replace: bool = False) -> Folder:
     Args:
         path: Where; must not exist unless `replace`.
         contents: What.
-        replace: Put the new folder in the place of an old one.
+        replace: Put the new folder in the place of an old one of the same kind; nothing else is ever deleted.
+            The old one is set aside first: a kill in between leaves it whole, as a hidden sibling.
 
     Raises:
         StoreError: the place is taken, or the disk is full; then nothing is left behind.
     """
-    if path.exists() and not replace:
+    if path.exists() and not (replace and holds(path, contents.kind)):
         raise StoreError(f"{path} exists already", hint="choose another name, or delete it first")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         _fill(temporary, contents)
-        if replace and path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
+        _put_in_place(temporary, path, replace)
         _flush(path.parent)
     except (OSError, SafetensorError) as error:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
         if path.is_dir() and not replace:  # somebody else finished the same folder first: theirs stays
             return read(path)
         raise StoreError(f"could not write {path}: {error}", hint="free some space or choose another disk") from None
+    finally:
+        if temporary is not None:  # still there after an error of any kind; else it bears its final name
+            shutil.rmtree(temporary, ignore_errors=True)
     return read(path)
+
+
+def holds(path: Path, kind: str) -> bool:
+    """Whether a folder of that kind lies there."""
+    try:
+        return read(path).kind == kind
+    except StoreError:
+        return False
 
 
 def read(path: Path, kind: str | None = None) -> Folder:
@@ -133,20 +148,25 @@ def read(path: Path, kind: str | None = None) -> Folder:
     if not manifest.is_file():
         raise StoreError(
             f"{path}: expected a folder with {MANIFEST}, found none",
-            hint="`expunge train RECIPE -o RUN` makes one",
+            hint=MAKERS.get(kind or "", ""),
         )
     try:
         data = json.loads(manifest.read_text())
-        schema, found, facts, hashes = data["schema"], data["kind"], data["facts"], data["files"]
-    except (ValueError, KeyError, TypeError) as error:
+        schema, found, facts, hashes = int(data["schema"]), data["kind"], dict(data["facts"]), dict(data["files"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise StoreError(f"{manifest}: not a manifest ({error})") from None
     if schema > SCHEMA:
         raise StoreError(
             f"{path}: written by a newer expunge (schema {schema}, this one knows {SCHEMA})",
             hint="pip install --upgrade expunge",
         )
+    if data.get("seal") != seal(data):
+        raise StoreError(
+            f"{manifest}: its content is not what was written (damaged or edited)",
+            hint="restore it from a copy, or delete the folder and run the command again",
+        )
     if kind is not None and found != kind:
-        raise StoreError(f"{path}: expected a folder of kind {kind!r}, got {found!r}")
+        raise StoreError(f"{path}: expected a folder of kind {kind!r}, got {found!r}", hint=MAKERS.get(kind, ""))
     return Folder(path, found, facts, hashes)
 
 
@@ -192,7 +212,8 @@ def _fill(folder: Path, contents: Contents) -> None:
     """Every file, flushed, then the manifest with their hashes."""
     for stem, state in contents.weights.items():
         save_file(
-            {key: value.detach().cpu().contiguous() for key, value in state.items()},
+            # each tensor on its own: weights that are tied in the model are stored once per name
+            {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()},
             folder / f"{stem}.safetensors",
         )
     for stem, values in contents.arrays.items():
@@ -207,10 +228,31 @@ def _fill(folder: Path, contents: Contents) -> None:
         "packages": {name: version(name) for name in PACKAGES},
         "files": {file.name: file_hash(file) for file in files},
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "seal": seal(manifest)}, indent=1))
     for file in [*files, folder / MANIFEST]:
         _flush(file)
     folder.chmod(0o755)
+    _flush(folder)
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """SHA-256 of everything else in a manifest."""
+    data = json.loads(json.dumps({key: value for key, value in manifest.items() if key != "seal"}))  # as read back
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _put_in_place(temporary: Path, path: Path, replace: bool) -> None:
+    """Give a finished folder its name; an old one is removed last, or put back."""
+    aside = temporary.with_name(f"{temporary.name}-old")
+    if replace and path.exists():
+        path.rename(aside)
+    try:
+        temporary.rename(path)
+    except OSError:
+        if aside.exists() and not path.exists():
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

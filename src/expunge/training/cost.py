@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 FORWARD_SHARE = 1 / 3
 """A forward pass is about a third of forward+backward: the backward pass computes two products a layer."""
 
@@ -21,6 +23,8 @@ class Cost:
     """Rows seen with a gradient, by role."""
     seconds: float
     """Wall time."""
+    threads: int = 1
+    """Of the process that did it; seconds compare only at equal numbers."""
 
     @property
     def visits(self) -> float:
@@ -29,12 +33,12 @@ class Cost:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a manifest."""
-        return {"forward": self.forward, "backward": self.backward, "seconds": self.seconds}
+        return {"forward": self.forward, "backward": self.backward, "seconds": self.seconds, "threads": self.threads}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Cost:
         """The cost that `to_dict` wrote down."""
-        return Cost(data["forward"], data["backward"], data["seconds"])
+        return Cost(data["forward"], data["backward"], data["seconds"], data["threads"])
 
 
 class Meter:
@@ -55,4 +59,5 @@ class Meter:
 
     def cost(self) -> Cost:
         """Visits and seconds up to now."""
-        return Cost(dict(self._forward), dict(self._backward), time.perf_counter() - self._start)
+        seconds = time.perf_counter() - self._start
+        return Cost(dict(self._forward), dict(self._backward), seconds, torch.get_num_threads())

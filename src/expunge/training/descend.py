@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from expunge.errors import ConfigError, DivergedError, check
 from expunge.seeds import generator, lent
@@ -67,11 +67,13 @@ def descend(
     """
     check("schedule", schedule, f"one of {', '.join(SCHEDULES)}", callable(schedule) or schedule in SCHEDULES)
     check("statistics", statistics, f"one of {', '.join(STATISTICS)}", statistics in STATISTICS)
+    check("clip", clip, "> 0 or None", clip is None or clip > 0)
     moving = list(model.parameters() if parameters is None else parameters)
     if not moving:
         raise ConfigError("parameters: expected at least one tensor to train, got none")
     model.to(run.device)
-    with _only(model, moving), lent(generator(run.seed, "dropout")):
+    done = 0
+    with _only(model, moving), lent(run.dropout):
         set_mode(model, statistics)
         chosen = optimizer(optimizer_name, moving, lr=lr, momentum=momentum, weight_decay=weight_decay)
         for step, batches in enumerate(stream.load(run.device)):
@@ -89,10 +91,11 @@ def descend(
             for batch in batches:
                 run.meter.backward(batch.role, len(batch))
             run.note(step, len(stream), float(loss.detach()))
+            done = step + 1
             if after_step is not None and after_step(step):
                 break
     if not all(bool(p.isfinite().all()) for p in moving):
-        raise DivergedError(f"weights are not finite after step {len(stream)}", hint=f"lower lr from {lr:g}")
+        raise DivergedError(f"weights are not finite after {done} steps", hint=f"lower lr from {lr:g}")
     return model.eval()
 
 
@@ -101,7 +104,7 @@ def set_mode(model: nn.Module, statistics: str) -> None:
     model.train()
     if statistics == "frozen":
         for module in model.modules():
-            if isinstance(module, _BatchNorm):
+            if isinstance(module, _NormBase):
                 module.eval()
 
 

@@ -27,15 +27,15 @@ class Trained:
     """The loss of every step."""
 
 
-def input_shape(rows: Rows) -> tuple[int, ...]:
-    """The shape of one row's input."""
-    return tuple(rows.batch(np.zeros(1, dtype=np.int64))[0].shape[1:])
+def input_shape(rows: Rows, at: int = 0) -> tuple[int, ...]:
+    """The shape of one row's input, read from the row at position `at`."""
+    return tuple(rows.batch(np.array([at], dtype=np.int64))[0].shape[1:])
 
 
 def fit(
     recipe: Recipe,
     rows: Rows,
-    indices: Indices,
+    indices: Indices | None = None,
     *,
     seed: int,
     device: str = "cpu",
@@ -46,27 +46,27 @@ def fit(
     Args:
         recipe: How.
         rows: Where the training rows lie.
-        indices: `[n]` int64, the rows to train on; no other is looked at.
+        indices: `[n]` int64, the rows to train on, by default all; no other is looked at.
         seed: Root seed of initialisation, order, augmentation and dropout.
         device: Such as "cpu" or "cuda".
         progress: Called after each step.
 
     Raises:
-        ProblemError: no rows, or labels beyond the model's outputs.
+        ProblemError: no rows, positions that are negative, repeated or out of range, or labels beyond the
+            model's outputs.
         DivergedError: the loss became non-finite.
     """
+    if indices is None:
+        indices = np.arange(len(rows))
     run = Run(seed, recipe.batch_size, device, recipe.precision, f"train {recipe.name}", progress)
     return train(recipe, rows, indices, run)
 
 
 def train(recipe: Recipe, rows: Rows, indices: Indices, run: Run, *, role: str = "train") -> Trained:
     """`fit` inside a run that exists already, so that its visits are counted there."""
-    if len(indices) == 0:
-        raise ProblemError("fit: expected at least one row to train on, got none")
+    check_indices(indices, len(rows))
     recipe.task.check_labels(rows.labels[torch.as_tensor(indices)])
-    model = recipe.fresh(input_shape(rows), run.seed)
-    if recipe.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = recipe.fresh(input_shape(rows, int(indices[0])), run.seed)
 
     def objective(batch: Batch) -> Tensor:
         return recipe.task.loss(model(batch.x), batch.y).mean()
@@ -85,3 +85,15 @@ def train(recipe: Recipe, rows: Rows, indices: Indices, run: Run, *, role: str =
         augmentation=recipe.augmentation,
     )
     return Trained(model, run.meter.cost(), run.history)
+
+
+def check_indices(indices: Indices, rows: int) -> None:
+    """Positions `[n]` to train on: at least one, whole numbers within the rows, none twice."""
+    if len(indices) == 0:
+        raise ProblemError("fit: expected at least one row to train on, got none")
+    sound = indices.dtype.kind in "iu" and indices.min() >= 0 and indices.max() < rows
+    if not sound or len(np.unique(indices)) != len(indices):
+        raise ProblemError(
+            f"fit: expected different positions in 0..{rows - 1}, got {indices.dtype} "
+            f"from {indices.min()} to {indices.max()}, {len(np.unique(indices))} different of {len(indices)}"
+        )

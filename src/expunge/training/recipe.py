@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from expunge.errors import StoreError, check
+from expunge.errors import ConfigError, StoreError, check
 from expunge.models import build
 from expunge.seeds import generator, lent
 from expunge.tasks import Task, task_from_dict, task_to_dict
@@ -58,11 +61,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augmentation", tuple(self.augmentation))
-        check("lr", self.lr, "> 0", self.lr > 0)
+        object.__setattr__(self, "arguments", _plain(self.arguments))
+        check("lr", self.lr, "finite and > 0", 0 < self.lr < math.inf)
         check("momentum", self.momentum, "in [0, 1)", 0 <= self.momentum < 1)
         check("weight_decay", self.weight_decay, ">= 0", self.weight_decay >= 0)
-        check("epochs", self.epochs, ">= 1", self.epochs >= 1)
-        check("batch_size", self.batch_size, ">= 1", self.batch_size >= 1)
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            check(name, value, "a whole number >= 1", isinstance(value, int) and value >= 1)
         check("optimizer", self.optimizer, f"one of {', '.join(OPTIMIZERS)}", self.optimizer in OPTIMIZERS)
         check("schedule", self.schedule, f"one of {', '.join(SCHEDULES)}", self.schedule in SCHEDULES)
         check("precision", self.precision, "float32 or bf16", self.precision in ("float32", "bf16"))
@@ -77,7 +82,10 @@ class Recipe:
             seed: Root seed; the role is "init".
         """
         with lent(generator(seed, "init")):
-            return build(self.model, shape=shape, width=self.task.width, **self.arguments)
+            model = build(self.model, shape=shape, width=self.task.width, **self.arguments)
+        if self.channels_last:  # here, so that a model read back from a file has the layout it was trained in
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a manifest."""
@@ -96,7 +104,30 @@ class Recipe:
         except (TypeError, KeyError) as error:
             raise StoreError(f"recipe: not one of this version ({error})") from None
 
+    @property
+    def code(self) -> str:
+        """SHA-256 of the person's own file that holds the model; empty for a model by name.
+
+        Raises:
+            ConfigError: there is no such file.
+        """
+        path = Path(self.model.rpartition(":")[0])
+        if path.suffix != ".py":
+            return ""
+        check("model", self.model, "an existing file", path.is_file())
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
     def fingerprint(self) -> str:
-        """SHA-256 of all that changes the trained model (so not of its name)."""
+        """SHA-256 of all that changes the trained model: not its name, but the code of a person's own model."""
         data = {key: value for key, value in self.to_dict().items() if key not in ("name", "data")}
+        if self.code:
+            data["code"] = self.code
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A copy as a manifest gives it back, so that a recipe equals itself after a round trip."""
+    try:
+        return dict(json.loads(json.dumps(arguments)))
+    except (TypeError, ValueError):
+        raise ConfigError(f"arguments: expected names with plain numbers, text and lists, got {arguments!r}") from None

@@ -1,4 +1,9 @@
-"""Named recipes. Accuracy and cost are measured by `make bench-recipes` on 2 cores where a line says so."""
+"""Named recipes. What MEASURED says of one was printed by `python -m benchmarks recipes`.
+
+The small recipes are in float32, so that they give nearly the same model everywhere; channels_last makes their
+convolutions cheaper. The CIFAR-10 recipes use bf16, which is meant for accelerators and for processors that multiply
+in it (about twice as fast as float32 on the one we measured); `python -m benchmarks precision` says how it is here.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +61,7 @@ _NAMED = (
         lr=0.05,
         epochs=8,
         batch_size=64,
+        channels_last=True,
     ),
     Recipe(
         name="fashion-cnn",
@@ -66,6 +72,7 @@ _NAMED = (
         lr=0.05,
         epochs=12,
         batch_size=64,
+        channels_last=True,
     ),
     _cifar("cifar10-resnet9", "resnet9", epochs=24, lr=0.2, schedule="triangle"),
     _cifar("cifar10-resnet18", "resnet18"),
@@ -75,8 +82,13 @@ _NAMED = (
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _NAMED}
 
-MEASURED: dict[str, str] = {}
-"""Recipe -> test accuracy and seconds, as `make bench-recipes` printed them."""
+MEASURED: dict[str, str] = {
+    "digits-mlp": "98.0 % test (sd 0.0, 3 seeds), 0.2 s on one thread",
+    "digits-cnn": "98.7 % test (sd 0.1, 3 seeds), 1.1 s on one thread",
+    "mnist-cnn": "98.5 % test (sd 0.1, 3 seeds), 29 s on one thread",
+    "fashion-cnn": "89.2 % test (sd 0.2, 3 seeds), 43 s on one thread",
+}
+"""Recipe -> test accuracy and seconds, as `python -m benchmarks recipes` printed them."""
 
 
 def recipe(name: str) -> Recipe:

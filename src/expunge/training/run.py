@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import Indices, Rows
+from expunge.errors import NeedsError
+from expunge.seeds import generator
 from expunge.training import stream as streams
 from expunge.training.cost import Meter
 from expunge.training.stream import Batch, Stream
@@ -43,6 +45,16 @@ class Run:
     """What a method found out on the way, such as the share of weights that it selected; plain data.
     "warning" is a sentence for people; "holdout_rows_trained_on" bars those rows from attacks."""
 
+    def __post_init__(self) -> None:
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise NeedsError(
+                f"device: torch cannot use {self.device!r} ({str(error).splitlines()[0]})", hint="cpu always works"
+            ) from None
+        # one stream for the whole run: a second `descend` goes on where the first ended
+        self.dropout = generator(self.seed, "dropout")
+
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
         if self.precision == "bf16":
@@ -55,7 +67,14 @@ class Run:
         self.progress(self.label, step + 1, steps)
 
     def epochs(
-        self, role: str, rows: Rows, indices: Indices, *, count: int, first: int = 0, batch_size: int = 0
+        self,
+        role: str,
+        rows: Rows,
+        indices: Indices,
+        *,
+        count: int,
+        first: int = 0,
+        batch_size: int = 0,
     ) -> Stream:
         """`count` shuffled passes over `indices` `[n]`; 0 for `batch_size` means the run's own."""
         size = batch_size or self.batch_size
@@ -80,7 +99,12 @@ class Run:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, rows: Rows, indices: Indices | None = None, *, device: str = "cpu", batch_size: int = 1024
+    model: nn.Module,
+    rows: Rows,
+    indices: Indices | None = None,
+    *,
+    device: str | torch.device | None = None,
+    batch_size: int = 1024,
 ) -> Tensor:
     """Outputs in evaluation mode and float32, whatever mode the model is in; that mode is kept.
 
@@ -88,7 +112,7 @@ def predict(
         model: Any module that maps x to outputs.
         rows: Where the inputs lie.
         indices: `[n]` positions, by default every row.
-        device: Where to compute.
+        device: Where to compute, and where the model then is; by default where it is.
         batch_size: Rows at once; does not change the result.
 
     Returns:
@@ -96,6 +120,8 @@ def predict(
     """
     at = np.arange(len(rows)) if indices is None else indices
     modes = [(module, module.training) for module in model.modules()]
+    if device is None:
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
     model.to(device).eval()
     try:
         parts = [

@@ -71,10 +71,25 @@ def order(indices: Indices, seed: int, role: str, epoch: int) -> Indices:
     return shuffled
 
 
+def cut(shuffled: Indices, batch_size: int) -> list[Indices]:
+    """Batches of one pass over `shuffled` `[n]`; a last batch of one row joins the one before it.
+
+    One row alone has no batch statistics, and a network with batch normalisation could not train on it.
+
+    Example:
+        >>> [len(part) for part in cut(np.arange(9), 4)]
+        [4, 5]
+    """
+    parts = [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
+    if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
+        parts[-2:] = [np.concatenate(parts[-2:])]
+    return parts
+
+
 def epochs(
     role: str, rows: Rows, indices: Indices, *, seed: int, count: int, batch_size: int, first: int = 0
 ) -> Stream:
-    """Shuffled passes over some rows; the last batch of a pass may be smaller.
+    """Shuffled passes over some rows, cut into batches by `cut`.
 
     Args:
         role: What the rows are, for the cost meter and the order's seed.
@@ -88,8 +103,7 @@ def epochs(
     steps = []
     for epoch in range(first, first + count):
         shuffled = order(indices, seed, role, epoch)
-        cuts = range(0, len(shuffled), batch_size)
-        steps += [(Draw(role, rows, shuffled[cut : cut + batch_size]),) for cut in cuts]
+        steps += [(Draw(role, rows, part),) for part in cut(shuffled, batch_size)]
     return Stream(tuple(steps))
 
 

@@ -1,0 +1,143 @@
+"""Suites: what a TOML file may say, and what is said about one that is wrong."""
+
+import pytest
+
+from expunge.bench.suite import EXAMPLES, KEYS, load_suite, parse_suite, suites
+from expunge.errors import ConfigError
+from expunge.training.recipes import recipe
+
+LEAST = """
+recipe = "digits-mlp"
+forget = ["class:8:80"]
+originals = 4
+gold = 6
+[[methods]]
+name = "finetune"
+"""
+
+
+def refused(text, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        parse_suite("mine", text)
+    return error.value
+
+
+def test_defaults():
+    suite = parse_suite("mine", LEAST)
+    assert (suite.name, suite.seed, suite.forget[0].seed) == ("mine", 0, 0)
+    assert [entry.label for entry in suite.entries] == ["finetune"]
+    assert suite.entries[0].method == type(suite.entries[0].method)()
+
+
+def test_everything_that_is_said_is_heard():
+    text = LEAST.replace("originals = 4", "originals = 5\nseed = 3\nforget_seed = 2") + 'label = "mild"\nlr = 0.002\n'
+    suite = parse_suite("mine", text.replace('["class:8:80"]', '["class:8:80", "random:50"]'))
+    assert (suite.originals, suite.gold, suite.seed) == (5, 6, 3)
+    assert [(str(part), part.seed) for part in suite.forget] == [("class:8:80", 2), ("random:50", 2)]
+    assert (suite.entries[0].label, suite.entries[0].method.settings()["lr"]) == ("mild", 0.002)
+
+
+def test_a_method_may_come_twice_under_two_labels():
+    more = '[[methods]]\nname = "finetune"\nlabel = "long"\nepochs = 9\n'
+    assert [entry.label for entry in parse_suite("mine", LEAST + more).entries] == ["finetune", "long"]
+    refused(LEAST + more.replace('label = "long"\n', ""), "methods: expected a different label for each")
+
+
+def test_an_unknown_key_is_named_beside_the_known_ones():
+    assert "forget_seed, gold, methods" in refused("golds = 3\n" + LEAST, "suite mine: unknown key 'golds'").hint
+
+
+@pytest.mark.parametrize("key", ["recipe", "forget", "originals", "gold", "methods"])
+def test_a_missing_key_is_named_with_an_example(key):
+    lines = LEAST.splitlines()
+    text = "\n".join(lines[:-2] if key == "methods" else [line for line in lines if not line.startswith(key)])
+    assert EXAMPLES[key] in refused(text, f"suite mine: the key '{key}' is missing").hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("gold = 6", 'gold = "6"'),
+        ("gold = 6", "gold = 6.0"),
+        ("originals = 4", "originals = true"),
+        ('forget = ["class:8:80"]', 'forget = "class:8:80"'),
+        ('forget = ["class:8:80"]', "forget = [8]"),
+        ('recipe = "digits-mlp"', "recipe = 1"),
+        ("gold = 6", 'gold = 6\nseed = "0"'),
+        ("gold = 6", "gold = 6\nforget_seed = 0.5"),
+        ('[[methods]]\nname = "finetune"', 'methods = ["finetune"]'),
+        ('[[methods]]\nname = "finetune"', 'methods = "finetune"'),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_shown_beside_an_example(old, new):
+    error = refused(LEAST.replace(old, new), r"suite mine: \w+ cannot be ")
+    assert error.hint.startswith("for example: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("originals = 4", "originals = 1", "originals: expected >= 2, got 1"),
+        ("gold = 6", "gold = 3", "gold: expected >= 4, got 3"),
+        ('["class:8:80"]', "[]", "forget: expected at least one forget set"),
+        ('["class:8:80"]', '["klass:8"]', "forget set: expected one of random:N"),
+        ('[[methods]]\nname = "finetune"', "methods = []", "methods: expected at least one method"),
+        ('name = "finetune"', 'name = "finetune"\nepochs = -1', "epochs: expected >= "),
+    ],
+)
+def test_a_value_out_of_range_is_refused(old, new, message):
+    assert old in LEAST
+    refused(LEAST.replace(old, new), message)
+
+
+def test_an_unknown_method_brings_close_matches():
+    error = refused(LEAST.replace('"finetune"', '"finetun"'), "unknown method 'finetun'")
+    assert error.hint == "did you mean finetune or reset_finetune? `expunge methods` lists every method"
+
+
+def test_an_unknown_setting_brings_the_known_ones():
+    error = refused(LEAST + "epoch = 3\n", "suite mine: finetune has no setting 'epoch'")
+    assert error.hint.startswith("it has epochs")
+
+
+def test_text_where_a_number_belongs_is_refused():
+    error = refused(LEAST + 'epochs = "3"\n', "suite mine: finetune: a setting of the wrong type")
+    assert error.hint == "`expunge methods finetune` shows each setting"
+
+
+def test_a_method_without_a_name_is_refused():
+    refused(LEAST.replace('name = "finetune"', "epochs = 3"), "a method without a name: {'epochs': 3}")
+
+
+def test_what_is_not_toml_is_refused():
+    refused("recipe = ", "suite mine: not TOML")
+
+
+def test_a_file_is_read_and_named_by_its_stem(tmp_path):
+    (tmp_path / "own.toml").write_text(LEAST)
+    assert load_suite(str(tmp_path / "own.toml")).name == "own"
+
+
+def test_a_missing_or_unreadable_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"suite: no file .*own\.toml"):
+        load_suite(str(tmp_path / "own.toml"))
+    (tmp_path / "own.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"own\.toml: cannot be read"):
+        load_suite(str(tmp_path / "own.toml"))
+
+
+def test_an_unknown_suite_brings_close_matches():
+    with pytest.raises(ConfigError, match="unknown suite 'dem'") as error:
+        load_suite("dem")
+    assert error.value.hint.startswith("did you mean demo")
+
+
+@pytest.mark.parametrize("name", sorted(suites()))
+def test_every_suite_that_ships_is_sound(name):
+    suite = load_suite(name)
+    assert recipe(suite.recipe).data
+    assert suites()[name].endswith(".")
+
+
+def test_every_key_has_an_example():
+    assert KEYS.keys() == EXAMPLES.keys()

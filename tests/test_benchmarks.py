@@ -1,0 +1,197 @@
+"""What the benchmarks compare with, at sizes where nothing is timed; and the one slow test that is."""
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import klom, plain, precision, processes, recipes, stacked
+from benchmarks import rows as in_memory
+from benchmarks.clock import paired, threads
+from benchmarks.figure import HEADINGS, Figure, Options, number, table
+from benchmarks.memory import AVAILABLE, family, parents, resident
+from expunge.audit.klom import klom_rows
+from expunge.fleet import Here
+from expunge.fleet.task import KIND
+from expunge.store import Store
+from expunge.training import fit, predict
+from expunge.training.recipes import MEASURED, RECIPES
+from expunge.training.stream import epochs
+from tests.tiny import same_weights, tiny_recipe, tiny_rows
+
+TINY = tiny_recipe(epochs=2, batch_size=16)
+
+
+def test_a_goal_holds_from_its_bound_on():
+    assert Figure(what="a", measured=5.0, least=5).holds
+    assert not Figure(what="a", measured=4.99, least=5).holds
+    assert Figure(what="a", measured=1.0, most=1).holds
+    assert not Figure(what="a", measured=1.01, most=1).holds
+
+
+def test_without_goal_or_number_nothing_holds_or_fails():
+    assert Figure(what="a", measured=5.0).holds is None
+    assert Figure(what="a", measured=None, least=5).holds is None
+
+
+def test_table_says_goal_measurement_and_outcome():
+    figures = [
+        Figure(what="speed", measured=4.0, unit="times", least=5),
+        Figure(what="a long name", measured=0.5, unit="s", most=1),
+        Figure(what="other", measured=None, text="skipped: no data"),
+    ]
+    lines = [re.split(r" {2,}", line) for line in table(figures).splitlines()]
+    assert lines == [
+        list(HEADINGS),
+        ["speed", ">= 5 times", "4 times", "NO"],
+        ["a long name", "<= 1 s", "0.5 s", "yes"],
+        ["other", "-", "skipped: no data", "-"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-4, "0.0001"), (3.14159, "3.14"), (99.96, "100"), (180063.2, "180,063")]
+)
+def test_numbers_have_three_digits(value, text):
+    assert number(value) == text
+
+
+def test_ratio_is_the_median_of_the_pairs():
+    pair = paired([(1.0, 3.0), (2.0, 4.0), (10.0, 100.0)])
+    assert (pair.ours, pair.theirs, pair.ratio) == (2.0, 4.0, 3.0)
+
+
+def test_threads_are_put_back():
+    before = torch.get_num_threads()
+    with threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_family_is_the_process_and_all_below_it():
+    assert family(2, {1: 0, 2: 1, 3: 2, 4: 3, 5: 1, 6: 5}) == {2, 3, 4}
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="reads /proc: Linux only")
+def test_memory_of_this_process_is_found():
+    assert parents()[os.getpid()] == os.getppid()
+    assert resident(os.getpid()) > 10 * 2**20
+    assert resident(2**22 + 1) == 0, "no such process"
+
+
+def test_plain_loop_trains_the_same_model_as_fit():
+    rows = tiny_rows(40, seed=0)
+    planned = epochs("train", rows, np.arange(40), seed=5, count=2, batch_size=16)
+    batches = [(step[0].x, step[0].y) for step in planned.load("cpu")]
+    model = plain.train(TINY, (6,), [batches[:3], batches[3:]], steps=6, seed=5)
+    ours = fit(TINY, rows, np.arange(40), seed=5).model
+    assert same_weights(model, ours)
+    assert not same_weights(model, TINY.fresh((6,), 5)), "it was trained"
+
+
+def test_loader_gives_every_row_once():
+    rows = tiny_rows(40, seed=0)
+    seen = [row.tolist() for x, _ in plain.loader(rows, 16, workers=0) for row in x]
+    assert sorted(seen) == sorted(rows.x.tolist())
+    assert seen != rows.x.tolist(), "shuffled"
+
+
+def test_loader_training_does_as_many_visits(monkeypatch):
+    seen = []
+
+    def counted(recipe, shape, epochs, *, steps, seed):
+        seen.append((steps, sum(len(y) for batches in epochs for _, y in batches)))
+
+    monkeypatch.setattr(in_memory, "train", counted)
+    in_memory.with_loader(TINY, tiny_rows(40, seed=0), workers=0)
+    assert seen == [(6, fit(TINY, tiny_rows(40, seed=0), np.arange(40), seed=0).cost.backward["train"])]
+
+
+def test_slow_klom_equals_the_fast_one():
+    unlearned, gold = klom.margins(30, 20, seed=0), klom.margins(30, 20, seed=1)
+    unlearned[:, 3] = gold[:, 3] = 2.0  # no model differs on this row
+    unlearned[:, 4] += 500  # clipped
+    slow = klom.loop(unlearned, gold)
+    assert slow == pytest.approx(klom_rows(unlearned, gold), abs=1e-9)
+    assert slow[3] == 0
+    assert slow[4] > 5
+
+
+def test_stacks_are_compared_with_the_same_models():
+    rows = tiny_rows(40, seed=0)
+    stacks = stacked.in_stacks(TINY, rows, range(5), 3)
+    alone = stacked.one_by_one(TINY, rows, range(5))
+    assert stacked.largest_difference(stacks[0], alone[:3], rows) < 1e-4
+    assert stacked.largest_difference(stacks[1], alone[3:], rows) < 1e-4
+    assert stacked.largest_difference(stacks[0], alone[1:4], rows) > 0.01, "other models differ"
+
+
+def test_fleet_keeps_the_models_of_the_loop(tmp_path):
+    rows, watch, store = tiny_rows(40, seed=0), tiny_rows(9, seed=1), Store(tmp_path)
+    keys = processes.as_fleet(TINY, rows, np.arange(30), watch, [7, 8], store, Here())
+    kept = [torch.from_numpy(store.get(KIND, key).array("logits")) for key in keys]
+    alone = [predict(fit(TINY, rows, np.arange(30), seed=seed).model, watch) for seed in (7, 8)]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(kept, alone, strict=True))
+    assert not torch.equal(*alone)
+
+
+def test_words_of_a_recipe():
+    assert recipes.words([0.97, 0.98, 0.99], [0.31, 0.29, 9.0]) == "98.0 % test (sd 1.0, 3 seeds), 0.3 s on one thread"
+    assert recipes.words([0.9], [12.3]) == "90.0 % test (1 seed), 12 s on one thread"
+
+
+def test_verdict_names_the_fastest_way():
+    assert precision.verdict({"a": 100.0, "b": 250.0, "c": 125.0}) == "b is fastest here: 2.5 x a, 2.0 x c"
+
+
+def test_recorded_recipes_are_named_ones_in_those_words():
+    form = re.compile(r"\d+\.\d % test \(sd \d\.\d, \d+ seeds\), \d+(\.\d)? s on one thread")
+    assert set(MEASURED) <= set(RECIPES)
+    assert all(form.fullmatch(text) for text in MEASURED.values())
+
+
+def test_command_prints_hardware_then_figures(monkeypatch, capsys):
+    monkeypatch.setitem(command.BENCHMARKS, "klom", lambda options: iter([Figure(what="one", measured=2, most=1)]))
+    assert command.main(["klom"]) == 1, "a goal is missed"
+    out = capsys.readouterr().out
+    assert re.match(r"\d+ cores, .*torch \d", out)
+    assert "<= 1" in out
+    assert "NO" in out
+
+
+def test_json_is_plain_data(monkeypatch, capsys):
+    monkeypatch.setitem(command.BENCHMARKS, "klom", lambda options: iter([Figure(what="one", measured=2)]))
+    assert command.main(["klom", "--json", "--times", "1"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["times"] == 1
+    assert data["figures"]["klom"][0]["measured"] == 2
+    assert "torch" in data["hardware"]
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["klom", "--times", "0"]])
+def test_bad_arguments_end_with_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as error:
+        command.main(arguments)
+    assert error.value.code == 2
+    assert "expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["processes", "rows", "recipes"])
+def test_without_data_a_figure_says_why_it_is_skipped(name, monkeypatch):
+    monkeypatch.delenv("EXPUNGE_DATA", raising=False)
+    monkeypatch.setattr(in_memory, "CASES", in_memory.CASES[1:])
+    figures = command.figures(name, Options(times=1, recipes=("mnist-cnn",)))
+    assert len(figures) == 1
+    assert figures[0].measured is None
+    assert "EXPUNGE_DATA" in figures[0].text or "no data folder" in figures[0].text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stacked", "klom"])
+def test_goals_hold_here(name):
+    figures = command.figures(name, Options(times=3))
+    assert [figure.what for figure in figures if figure.holds is False] == []

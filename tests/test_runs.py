@@ -1,0 +1,204 @@
+"""Run folders: trained, opened, unlearned, opened again; and whatever may have changed in between."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from expunge import runs
+from expunge.data import ForgetSet, MemoryRows
+from expunge.errors import ConfigError, NeedsError, ProblemError, StoreError
+from expunge.methods import method
+from expunge.runs import accuracies, accuracy_on, forget_run, open_run, open_unlearned, train_run
+from expunge.store.folder import MANIFEST, seal
+from expunge.tasks import Classification
+from expunge.training import Recipe, fit, predict
+from expunge.training.recipes import recipe
+from tests.tiny import same_weights
+
+TINY = """
+from expunge import Classification, Recipe
+tiny = Recipe(name="tiny", data="digits@120", model="mlp", arguments={"hidden": [8]}, task=Classification(10),
+              epochs=2, batch_size=32, lr=0.1)
+"""
+FORGET = ForgetSet("random:10", seed=1)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    file = tmp_path_factory.mktemp("own") / "my.py"
+    file.write_text(TINY)
+    return recipe(f"{file}:tiny")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny):
+    """A folder with an original and an unlearned model; nobody changes it."""
+    place = tmp_path_factory.mktemp("runs")
+    parent = train_run(tiny, place / "run", seed=3)
+    unlearned, result = forget_run(parent, FORGET, method("finetune")(epochs=1), place / "out", seed=5)
+    return place, parent, unlearned, result
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of that folder, to be spoilt."""
+    return shutil.copytree(made[0], tmp_path / "copy")
+
+
+def test_an_original_is_what_fit_makes(made, tiny):
+    parent = made[1]
+    assert same_weights(parent.model, fit(tiny, parent.splits.train, seed=3).model)
+
+
+def test_an_opened_run_is_the_run_that_was_trained(made, tiny):
+    place, parent, *_ = made
+    opened = open_run(place / "run")
+    assert same_weights(opened.model, parent.model)
+    assert (opened.recipe, opened.seed, opened.cost) == (tiny, 3, parent.cost)
+    assert opened.splits.train.ids == parent.splits.train.ids
+    assert opened.cost.backward == {"train": 240}
+
+
+def test_an_opened_unlearned_model_is_the_one_that_was_kept(made):
+    place, parent, unlearned, result = made
+    opened = open_unlearned(place / "out")
+    assert same_weights(opened.model, result.model)
+    assert same_weights(opened.parent.model, parent.model)
+    assert not same_weights(opened.model, parent.model)
+    assert opened.forget == FORGET
+    assert opened.problem.forget.tolist() == FORGET.indices(parent.splits.train).tolist()
+    assert opened.facts == json.loads(json.dumps(unlearned.facts))
+    assert opened.facts["method"] == "finetune"
+    assert opened.facts["settings"]["epochs"] == 1
+    assert opened.facts["seed"] == 5
+
+
+def test_a_class_keeps_its_kind(made, tmp_path):
+    unlearned, _ = forget_run(made[1], ForgetSet("class:3"), method("finetune")(epochs=1), tmp_path / "out")
+    assert unlearned.problem.kind == open_unlearned(tmp_path / "out").problem.kind == "class"
+
+
+def test_both_folders_can_move_together(copy, made):
+    assert same_weights(open_unlearned(copy / "out").model, made[3].model)
+
+
+def test_a_missing_original_is_named(copy):
+    shutil.rmtree(copy / "run")
+    with pytest.raises(
+        StoreError, match=r"run: expected a folder with manifest\.json, found none\nhint: `expunge train"
+    ):
+        open_unlearned(copy / "out")
+
+
+def test_another_original_in_its_place_is_noticed(copy, tiny):
+    shutil.rmtree(copy / "run")
+    train_run(tiny, copy / "run", seed=4)
+    with pytest.raises(
+        StoreError, match=r"not the run that .*out was unlearned from\nhint: run `expunge forget` again"
+    ):
+        open_unlearned(copy / "out")
+
+
+def test_a_run_is_not_an_unlearned_model_and_the_reverse(made):
+    with pytest.raises(StoreError, match="expected a folder of kind 'unlearned', got 'run'"):
+        open_unlearned(made[0] / "run")
+    with pytest.raises(StoreError, match="expected a folder of kind 'run', got 'unlearned'"):
+        open_run(made[0] / "out")
+
+
+@pytest.mark.parametrize("part", ["train", "holdout", "test"])
+def test_data_that_changed_is_noticed_in_every_part(made, monkeypatch, part):
+    real = runs.load
+
+    def one_pixel_off(spec, root=None):
+        splits = real(spec, root=root)
+        rows = getattr(splits, part)
+        x = rows.x.clone()
+        x[0, 0, 0, 0] += 1
+        return replace(splits, **{part: MemoryRows(x, rows.labels, ids=rows.ids)})
+
+    monkeypatch.setattr(runs, "load", one_pixel_off)
+    with pytest.raises(StoreError, match=f"the {part} rows of digits@120 are not those it was trained with"):
+        open_run(made[0] / "run")
+
+
+def test_weights_that_changed_are_noticed(copy):
+    file = copy / "out" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(StoreError, match="damaged or edited"):
+        open_unlearned(copy / "out")
+
+
+def test_a_forget_set_that_changed_is_noticed(copy):
+    np.save(copy / "out" / "forget.npy", np.arange(10))
+    with pytest.raises(StoreError, match="damaged or edited"):
+        open_unlearned(copy / "out")
+
+
+def test_the_persons_own_model_code_is_part_of_the_run(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def net(shape, width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, width))\n"
+    )
+    own = Recipe(name="own", data="digits@50", model=f"{file}:net", task=Classification(10), epochs=1)
+    train_run(own, tmp_path / "run")
+    assert open_run(tmp_path / "run").recipe == own
+    file.write_text(file.read_text().replace("ReLU", "Tanh"))
+    with pytest.raises(StoreError, match=r"net\.py:net is not the code it was trained with"):
+        open_run(tmp_path / "run")
+    file.unlink()
+    with pytest.raises(ConfigError, match="existing file"):
+        open_run(tmp_path / "run")
+
+
+def test_a_name_that_is_taken_is_refused_before_any_work(made, tiny, tmp_path):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    worked = []
+    note = lambda *words: worked.append(words)  # noqa: E731
+    with pytest.raises(StoreError, match="taken exists already\nhint: choose another -o"):
+        train_run(tiny, taken, progress=note)
+    with pytest.raises(StoreError, match="taken exists already"):
+        forget_run(made[1], FORGET, method("finetune")(), taken, progress=note)
+    assert worked == []
+    assert list(taken.iterdir()) == []
+
+
+def test_a_recipe_without_data_is_refused(tiny, tmp_path):
+    with pytest.raises(NeedsError, match="recipe tiny: names no data set"):
+        train_run(replace(tiny, data=""), tmp_path / "run")
+
+
+def test_a_forget_set_that_does_not_fit_leaves_no_folder(made, tmp_path):
+    with pytest.raises(ProblemError):
+        forget_run(made[1], ForgetSet("random:120"), method("finetune")(), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_of_another_version_is_refused(copy):
+    manifest = copy / "run" / MANIFEST
+    data = json.loads(manifest.read_text())
+    data["facts"]["recipe"]["warmup"] = 3
+    manifest.write_text(json.dumps({**data, "seal": seal(data)}))
+    with pytest.raises(StoreError, match="recipe: not one of this version"):
+        open_run(copy / "run")
+
+
+def test_accuracies_are_counted_by_split(made):
+    parent, problem = made[1], made[2].problem
+    measured = accuracies(parent.model, problem)
+    assert measured.keys() == {"forget", "retain", "holdout", "test"}
+    with torch.no_grad():
+        right = (parent.model(problem.rows.x).argmax(-1) == problem.rows.labels).numpy()
+        on_test = parent.model(problem.test.x).argmax(-1) == problem.test.labels
+    assert measured["forget"] == pytest.approx(right[problem.forget].mean())
+    assert measured["retain"] == pytest.approx(right[problem.retain].mean())
+    assert measured["test"] == pytest.approx(float(on_test.float().mean()))
+    assert measured["holdout"] == accuracy_on(parent.model, parent.recipe, problem.holdout)
+    assert len(predict(parent.model, problem.rows)) == 120
