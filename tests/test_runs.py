@@ -10,14 +10,14 @@ import torch
 
 from expunge import runs
 from expunge.data import ForgetSet, MemoryRows
-from expunge.errors import ConfigError, NeedsError, ProblemError, StoreError
+from expunge.errors import NeedsError, ProblemError, StoreError
 from expunge.methods import method
 from expunge.runs import accuracies, accuracy_on, forget_run, open_run, open_unlearned, train_run
-from expunge.store.folder import MANIFEST, seal
+from expunge.store.folder import MANIFEST, file_hash, seal
 from expunge.tasks import Classification
 from expunge.training import Recipe, fit, predict
 from expunge.training.recipes import recipe
-from tests.tiny import same_weights
+from tests.tiny import edit_facts, same_weights
 
 TINY = """
 from expunge import Classification, Recipe
@@ -148,13 +148,56 @@ def test_the_persons_own_model_code_is_part_of_the_run(tmp_path):
     )
     own = Recipe(name="own", data="digits@50", model=f"{file}:net", task=Classification(10), epochs=1)
     train_run(own, tmp_path / "run")
-    assert open_run(tmp_path / "run").recipe == own
+    assert open_run(tmp_path / "run", code=file).recipe == own
     file.write_text(file.read_text().replace("ReLU", "Tanh"))
     with pytest.raises(StoreError, match=r"net\.py:net is not the code it was trained with"):
-        open_run(tmp_path / "run")
+        open_run(tmp_path / "run", code=file)
     file.unlink()
-    with pytest.raises(ConfigError, match="existing file"):
-        open_run(tmp_path / "run")
+    with pytest.raises(StoreError, match=r"net\.py:net is not the code it was trained with"):
+        open_run(tmp_path / "run", code=file)
+
+
+@pytest.mark.parametrize("name", ["evil.py", ".py"])
+def test_opening_a_folder_runs_no_code_that_the_person_did_not_name(copy, name):
+    mark, file, own = copy / "mark", copy / name, copy / "own.py"
+    file.write_text(f"open({str(mark)!r}, 'w')\ndef net(shape, width): ...\n")
+    shutil.copy(file, own)
+    manifest = copy / "run" / MANIFEST
+    facts = json.loads(manifest.read_text())["facts"]
+    edit_facts(copy / "run", recipe={**facts["recipe"], "model": f"{file}:net"}, code=file_hash(file))
+    for code in (None, own):
+        with pytest.raises(NeedsError, match=f"is code in the file .*{name} .SHA-256 {file_hash(file)}.*\nhint: read"):
+            open_run(copy / "run", code=code)
+    with pytest.raises(StoreError, match="not the run that"):  # told before anything of the original is opened
+        open_unlearned(copy / "out", code=file)
+    edit_facts(copy / "out", parent_manifest=file_hash(manifest))
+    with pytest.raises(NeedsError, match="is code in the file"):
+        open_unlearned(copy / "out")
+    assert not mark.exists()
+
+
+def test_a_folder_behind_a_link_finds_its_original(made, tmp_path):
+    for place in ("far/away", "near"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far" / "away")
+    shutil.copytree(made[0] / "run", tmp_path / "near" / "run")
+    parent = open_run(tmp_path / "near" / "run")
+    out = tmp_path / "near" / "link" / "out"
+    unlearned, _ = forget_run(parent, FORGET, method("finetune")(epochs=1), out)
+    assert unlearned.facts["parent"] == "../../near/run"
+    assert same_weights(open_unlearned(out).parent.model, parent.model)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(made, tiny, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    worked = []
+    note = lambda *words: worked.append(words)  # noqa: E731
+    for out in (tmp_path / "file" / "run", tmp_path / "file" / "deeper" / "run"):
+        with pytest.raises(StoreError, match=r"expected a folder, but .*file is a file\nhint: choose another -o"):
+            train_run(tiny, out, progress=note)
+        with pytest.raises(StoreError, match=r"expected a folder, but .*file is a file"):
+            forget_run(made[1], FORGET, method("finetune")(), out, progress=note)
+    assert worked == []
 
 
 def test_a_name_that_is_taken_is_refused_before_any_work(made, tiny, tmp_path):

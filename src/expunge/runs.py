@@ -2,6 +2,9 @@
 
 run        recipe, data set, seed, what it cost          weights: model
 unlearned  parent, forget set, method, what it cost      weights: model     arrays: forget
+
+A folder may come from somebody else. Opening one runs no code: a model from a person's own file is built only
+where the caller names that file too.
 """
 
 from __future__ import annotations
@@ -78,10 +81,9 @@ def train_run(
 
     Raises:
         NeedsError: the recipe names no data set, or its files are not there.
-        StoreError: `out` is taken, or cannot be written.
+        StoreError: `out` is taken, or cannot be made.
     """
-    if out.exists():
-        raise StoreError(f"{out} exists already", hint="choose another -o, or delete it first")
+    check_new(out)
     if not recipe.data:
         raise NeedsError(f"recipe {recipe.name}: names no data set", hint='give it data="..." (`expunge data`)')
     splits = load(recipe.data, root=data)
@@ -97,19 +99,21 @@ def train_run(
     return TrainedRun(out, recipe, splits, seed, trained.model, trained.cost)
 
 
-def open_run(path: Path, *, data: Path | None = None) -> TrainedRun:
+def open_run(path: Path, *, data: Path | None = None, code: Path | None = None) -> TrainedRun:
     """The original in a run folder, with its rows loaded again and compared.
 
+    Args:
+        path: The folder.
+        data: Folder of the data sets.
+        code: The person's own file that holds the model, where there is one; it is executed.
+
     Raises:
-        StoreError: not a run folder, damaged, or the data set is no longer the one it was trained on.
+        NeedsError: the model is in a file that `code` does not name.
+        StoreError: not a run folder, damaged, or the code or the data set is no longer what it was trained with.
     """
     folder = read(path, "run")
     recipe = Recipe.from_dict(folder.facts["recipe"])
-    if recipe.code != folder.facts.get("code", ""):
-        raise StoreError(
-            f"{path}: {recipe.model} is not the code it was trained with",
-            hint="restore that file, or train again",
-        )
+    _check_named(path, recipe.model, str(folder.facts.get("code", "")), code)
     splits = load(recipe.data, root=data)
     for part, fingerprint in folder.facts["rows"].items():
         if _fingerprints(splits)[part] != fingerprint:
@@ -131,13 +135,16 @@ def forget_run(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> tuple[UnlearnedRun, Unlearned]:
-    """Unlearn a run's model and keep the result in the folder `out`."""
-    if out.exists():
-        raise StoreError(f"{out} exists already", hint="choose another -o, or delete it first")
+    """Unlearn a run's model and keep the result in the folder `out`.
+
+    Raises:
+        StoreError: `out` is taken, or cannot be made.
+    """
+    check_new(out)
     problem = parent.problem(forget.indices(parent.splits.train), forget.kind)
     unlearned = method.run(problem, seed=seed, device=device, progress=progress)
     facts = {
-        "parent": os.path.relpath(parent.path, out.parent),
+        "parent": os.path.relpath(parent.path.resolve(), out.parent.resolve()),
         "parent_manifest": file_hash(parent.path / MANIFEST),
         "forget": {"text": forget.text, "seed": forget.seed, "kind": forget.kind},
         "method": unlearned.method,
@@ -150,22 +157,48 @@ def forget_run(
     return UnlearnedRun(out, parent, problem, forget, unlearned.model, facts), unlearned
 
 
-def open_unlearned(path: Path, *, data: Path | None = None) -> UnlearnedRun:
-    """The unlearned model in a folder, with its original.
+def open_unlearned(path: Path, *, data: Path | None = None, code: Path | None = None) -> UnlearnedRun:
+    """The unlearned model in a folder, with its original; the arguments are those of `open_run`.
 
     Raises:
+        NeedsError: the model is in a file that `code` does not name.
         StoreError: damaged, or its original is gone or another one.
     """
     folder = read(path, "unlearned")
     facts = folder.facts
-    origin = path.parent / facts["parent"]
-    parent = open_run(origin, data=data)
+    origin = (path.resolve().parent / facts["parent"]).resolve()
+    read(origin, "run")  # tells where there is none
     if file_hash(origin / MANIFEST) != facts["parent_manifest"]:
         raise StoreError(f"{origin}: not the run that {path} was unlearned from", hint="run `expunge forget` again")
+    parent = open_run(origin, data=data, code=code)
     problem = parent.problem(folder.array("forget"), facts["forget"]["kind"])
     fresh = parent.recipe.fresh(input_shape(parent.splits.train), seed=0)
     forget = ForgetSet(facts["forget"]["text"], facts["forget"]["seed"])
     return UnlearnedRun(path, parent, problem, forget, folder.load_into(fresh, "model"), facts)
+
+
+def check_new(out: Path) -> None:
+    """A folder can be made there; asked before long work, not after it.
+
+    Raises:
+        StoreError: the place is taken, or cannot be written.
+    """
+    if out.exists():
+        raise StoreError(f"{out} exists already", hint="choose another -o, or delete it first")
+    check_place(out, "choose another -o")
+
+
+def check_place(path: Path, hint: str) -> None:
+    """`path` is a folder that can be written, or can be made as one; nothing is made yet.
+
+    Raises:
+        StoreError: a file is in the way, or the folder may not be written.
+    """
+    nearest = next((folder for folder in (path, *path.parents) if folder.exists()), Path())
+    if not nearest.is_dir():
+        raise StoreError(f"{path}: expected a folder, but {nearest} is a file", hint=hint)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StoreError(f"{path}: the folder {nearest.absolute()} may not be written", hint=hint)
 
 
 def accuracies(model: nn.Module, problem: Problem) -> Accuracy:
@@ -183,6 +216,24 @@ def accuracy_on(model: nn.Module, recipe: Recipe, rows: Rows, at: npt.NDArray[np
     """Share of rows that a model gets right."""
     labels = rows.labels if at is None else rows.labels[at]
     return float(recipe.task.correct(predict(model, rows, at), labels).mean())
+
+
+def _check_named(path: Path, model: str, recorded: str, code: Path | None) -> None:
+    """A model in a file is built only where the caller named that very file, and it is as it was recorded."""
+    file = model.rpartition(":")[0]
+    if not file.endswith(".py"):  # as `models.build` tells a file
+        return
+    if code is None or code.resolve() != Path(file).resolve():
+        raise NeedsError(
+            f"{path}: its model is code in the file {file} (SHA-256 {recorded or 'not recorded'})"
+            + ("" if code is None else f", not in {code}"),
+            hint=f"read that file; if you trust it, name it: --code {file}",
+        )
+    if not code.is_file() or file_hash(code) != recorded:
+        raise StoreError(
+            f"{path}: {model} is not the code it was trained with",
+            hint="restore that file, or train again",
+        )
 
 
 def _fingerprints(splits: Splits) -> dict[str, str]:

@@ -39,6 +39,9 @@ def slow(targets, shadows, membership, mode, variance, center):
                 part = shadows[membership[:, row] == side, query, row]
                 residuals[side].extend(part - middle(part))
                 raw[side].extend(part)
+    pooled = {side: {"pooled_centered": np.std(residuals[side]), "pooled_raw": np.std(raw[side])} for side in raw}
+    if mode == "online":
+        pooled[False]["pooled_raw"] = pooled[True]["pooled_raw"]
     out = np.zeros((len(targets), rows))
     for target in range(len(targets)):
         for row in range(rows):
@@ -46,11 +49,7 @@ def slow(targets, shadows, membership, mode, variance, center):
                 law = {}
                 for side in (True, False):
                     part = shadows[membership[:, row] == side, query, row]
-                    sd = {
-                        "per_row": np.std(part),
-                        "pooled_centered": np.std(residuals[side]),
-                        "pooled_raw": np.std(raw[side if mode != "online" else True]),
-                    }[variance]
+                    sd = np.std(part) if variance == "per_row" else pooled[side][variance]
                     law[side] = middle(part), sd + 1e-30
                 at = targets[target, query, row]
                 out[target, row] += {

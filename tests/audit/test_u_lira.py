@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from expunge.audit import half_masks, u_lira
 from expunge.audit.u_lira_scores import Told, log_ratios, tell
@@ -75,6 +76,9 @@ def test_constant_unlearner_is_told_apart_even_with_rounding():
     gold = gold_fleets(2)[0]
     flat = np.full((64, 200), 3.0) + 1e-6 * np.random.default_rng(2).normal(size=(64, 200))
     assert u_lira(flat, gold, None, seed=0).value > 0.45
+    found = worlds({"unlearned": np.full((9, 1), 3.0), "gold": gold[:, :1]}, {}, {})
+    rounded = World(np.array([[3.0 + 5e-7]]), np.array([[True]]), np.array([999]))
+    assert log_ratios(rounded, found["unlearned"], found["gold"], spread="per_row")[0, 0] > 0
     same = np.full((16, 3), 3.0)
     assert u_lira(same, same, None, seed=0).value == 0
 
@@ -138,7 +142,26 @@ def test_interval_covers_one_half_on_gold():
     assert hits >= 25  # 95% of 30 is 28.5; below 25 with probability 0.3%
 
 
-def test_order_of_models_and_unequal_numbers():
+def test_interval_is_the_cluster_robust_one():
+    random = np.random.default_rng(9)
+    ids = {"unlearned": np.arange(30) % 10, "gold": np.arange(24) % 12}
+    masks = {"unlearned": random.random((30, 8)) < 0.8, "gold": random.random((24, 8)) < 0.8}
+    unlearned, gold = random.normal(0.5, 1, (30, 8)), random.normal(size=(24, 8))
+    estimate = u_lira(unlearned, gold, None, masks=masks, groups=ids, spread="pooled", seed=3)
+    found = worlds({"unlearned": unlearned, "gold": gold}, masks, ids)
+    told = tell(found["unlearned"], found["gold"], turns(found, 5, seed=3), spread="pooled")
+    sums = dict.fromkeys(range(12), 0.0)
+    for role, ratios, sign in (("unlearned", told.forgot, 1), ("gold", told.never, -1)):
+        for row in range(8):
+            known = np.flatnonzero(masks[role][:, row])
+            right = ratios[known, row] * sign > 0
+            for model, good in zip(known, right, strict=True):
+                sums[ids[role][model]] += (good - right.mean()) / len(known) / 8 / 2
+    error = np.sqrt(sum(value**2 for value in sums.values()) * 10 / 9)
+    assert np.ptp(estimate.interval) / 2 == pytest.approx(student.ppf(0.975, 9) * error)
+
+
+def test_unequal_numbers():
     gold, unlearned = gold_fleets(6, (40, 9), 30)
     found = u_lira(unlearned, gold, None, seed=0)
     assert found.extra["underpowered"] == 1
@@ -162,6 +185,15 @@ def test_refusals():
     thin[1:, 3] = False
     with pytest.raises(NeedsError, match="for row 3"):
         u_lira(gold, gold, None, masks={"gold": thin}, seed=0)
+
+
+def test_every_turn_holds_its_share_of_both_worlds():
+    for seed in range(5):
+        found = worlds({"unlearned": np.zeros((9, 1)), "gold": np.zeros((12, 1))}, {}, {})
+        turn = turns(found, 3, seed=seed)
+        for role, share in (("unlearned", 3), ("gold", 4)):
+            assert np.bincount(turn[found[role].origin]).tolist() == [share] * 3
+    assert len({tuple(turns(found, 3, seed=seed)) for seed in range(5)}) == 5
 
 
 def test_worlds_of_one_row_subset():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from expunge import __version__
+from expunge import __version__, cli
 from expunge.audit import MEASURES
 from expunge.bench.suite import suites
 from expunge.cli import app, run
@@ -91,9 +91,9 @@ def test_train_forget_audit_report(place, capsys):
     words = capsys.readouterr().out
     assert "verdict: pass" in words
     assert words.rstrip().endswith("report: again.html")
-    assert place("report again -o page.html") == 0
-    assert (place.folder / "page.html").read_text() == (place.folder / "again.html").read_text()
-    assert "class:3:15" in (place.folder / "page.html").read_text()
+    assert place("report again -o drawn.html") == 0
+    assert (place.folder / "drawn.html").read_text() == (place.folder / "again.html").read_text()
+    assert "class:3:15" in (place.folder / "drawn.html").read_text()
 
 
 def test_the_exit_code_is_the_verdict(place, capsys):
@@ -167,7 +167,8 @@ ERRORS = [
     ("train own.py:elsewhere -o x", 4, "data set mnist: no data folder is set", "EXPUNGE_DATA or give --data DIR"),
     ("train own.py:elsewhere -o x --data gone", 4, "data set mnist: nothing at gone/mnist", "nothing is downloaded"),
     ("train own.py:tiny -o run", 4, "run exists already", "choose another -o"),
-    ("train own.py:tiny -o own.py/x", 4, "could not write own.py/x", "choose another"),
+    ("train own.py:tiny -o own.py/x", 4, "own.py/x: expected a folder, but own.py is a file", "choose another -o"),
+    ("train own.py:tiny -o x --seed 1.5", 2, "expected a whole number, got 1.5", "--help"),
     ("train own.py:tiny -o x --device abacus", 4, "device: torch cannot use 'abacus'", "cpu always works"),
     ("train own.py:tiny -o x --seed one", 2, "Invalid value for --seed", "--help"),
     ("train own.py:tiny", 2, "--out", "--help"),
@@ -186,16 +187,26 @@ ERRORS = [
     ("forget run --rows random:0 --method scrub -o x", 2, "expected at least 1 row, got 'random:0'", ""),
     ("forget run --rows random:201 --method scrub -o x", 2, "expected at least 201 such rows, got 200", ""),
     ("forget run --rows random:200 --method scrub -o x", 2, "all 200 training rows", "delete the model"),
-    ("forget run --rows class:11 --method scrub -o x", 2, "no training row matches", ""),
+    ("forget run --rows class:11 --method scrub -o x", 2, "no class is called '11'", "classes: 0, 1, 2"),
     ("forget run --rows ids:gone --method scrub -o x", 4, "ids: no file gone", "one row id a line"),
     ("forget run --rows ids:own.py --method scrub -o x", 2, "are not among the training rows", ""),
     ("forget run --rows indices:gone.npy --method scrub -o x", 4, "indices: no file gone.npy", "numpy.save"),
     ("forget run --rows indices:own.py --method scrub -o x", 2, "is not a .npy array", ""),
     ("forget run --rows subject:me --method scrub -o x", 4, "carry no data subjects", "ids:FILE"),
+    ("forget run --rows random:3 --method scrub -o own.py/x", 4, "but own.py is a file", "choose another -o"),
     ("forget run --rows random:9 --method finetune --lr 1e30 -o x", 2, "the original model is untouched", "lower lr"),
     ("audit gone", 4, "gone: expected a folder with manifest", "expunge forget"),
     ("audit run", 4, "expected a folder of kind 'unlearned', got 'run'", "expunge forget"),
-    ("audit good --gold 0", 2, "gold: expected >= 4 models, got 0", ""),
+    ("audit good --gold 0", 2, "gold: expected 4 to 100,000 models, got 0", ""),
+    ("audit good --gold 10000000 --dry-run", 2, "gold: expected 4 to 100,000 models, got 10000000", ""),
+    ("audit good --gold 24 -o own.py/x", 4, "own.py/x: expected a folder, but own.py is a file", "choose another -o"),
+    ("audit good --gold 24 -o page", 4, "page.html exists already, and no result beside it", "choose another -o"),
+    ("audit good --gold 24 --store own.py", 4, "own.py: expected a folder", "--store or EXPUNGE_STORE"),
+    ("audit good --gold 26 -o x --device abacus", 4, "device: torch cannot use 'abacus'", "cpu always works"),
+    ("bench demo --store own.py/x", 4, "own.py/x: expected a folder, but own.py is a file", "--store"),
+    ("bench demo -o page", 4, "page.html exists already, and no result beside it", "choose another -o"),
+    ("demo --store own.py", 4, "own.py: expected a folder, but own.py is a file", "--store"),
+    ("demo -o page", 4, "page.html exists already, and no result beside it", "choose another -o"),
     ("audit good --gold 24 --processes 0", 2, "processes: expected >= 1, got 0", ""),
     ("audit good --gold 24 -o run", 4, "run exists already and holds no result", "choose another -o"),
     ("report gone", 4, "gone: expected a folder with manifest", "expunge audit"),
@@ -217,6 +228,7 @@ ERRORS = [
 @pytest.mark.parametrize(("line", "code", "message", "hint"), ERRORS, ids=[line for line, *_ in ERRORS])
 def test_every_error_is_a_sentence_with_a_hint(place, capsys, monkeypatch, line, code, message, hint):
     monkeypatch.delenv("EXPUNGE_DATA", raising=False)
+    (place.folder / "page.html").write_text("a page of the person's own")
     (place.folder / "wrong.toml").write_text('rceipe = "digits-mlp"')
     _damaged(place.folder)
     before = {path for path in tree(place.folder) if ".expunge" not in path.parts}
@@ -248,6 +260,108 @@ def test_something_else_is_never_deleted_for_a_result(place):
     before = tree(place.folder / "run")
     assert place("audit good --gold 24 -o run") == 4
     assert tree(place.folder / "run") == before
+
+
+def test_a_folder_may_be_where_one_stands(place, monkeypatch, capsys):
+    monkeypatch.setenv("EXPUNGE_STORE", str(place.folder / ".expunge"))
+    monkeypatch.chdir(place.folder / "good")
+    assert run(["audit", ".", "--gold", "24"]) == 0
+    monkeypatch.chdir(place.folder / "good-audit")
+    (place.folder / "good-audit.html").unlink()
+    assert run(["report", "."]) == 0
+    assert (place.folder / "good-audit.html").is_file()
+    assert run(["audit", "../good", "--gold", "24", "-o", "."]) == 0
+
+
+def test_the_command_in_the_result_has_what_the_person_gave(place, capsys):
+    assert place("audit good --gold 24 --processes 1 --store .expunge -o own/out") == 0
+    assert place("report own/out --json") == 0
+    shown = capsys.readouterr().out
+    command = "expunge audit good --gold 24 --policy standard --seed 0 --store .expunge --out own/out"
+    assert json.loads(shown[shown.index("{\n") :])["command"] == command
+
+
+REGRESSION = """
+import expunge as ex
+
+line = ex.Recipe(name="line", data="csv:line.csv?label=y", model="linear", task=ex.Regression(), epochs=1)
+"""
+
+
+def test_a_regression_is_refused_before_anything_is_trained(place, capsys):
+    (place.folder / "line.py").write_text(REGRESSION)
+    (place.folder / "line.csv").write_text("x,y\n" + "\n".join(f"{i},{i / 2 + 0.25}" for i in range(40)))
+    (place.folder / "line.toml").write_text(suite_text(place.folder).replace("own.py:tiny", "line.py:line"))
+    (place.folder / "own.py").write_text(RECIPE)
+    assert place("train line.py:line -o line") == 0
+    assert place("forget line --rows random:3 --method finetune --epochs 1 -o unline") == 0
+    capsys.readouterr()
+    for line in ("audit unline --gold 24 --store fresh", "bench line.toml --store fresh"):
+        assert place(line) == 4
+        assert "audits need a classification task, got regression" in capsys.readouterr().err
+    assert not (place.folder / "fresh").exists()
+
+
+OWN_MODEL = """
+import expunge as ex
+from torch import nn
+
+
+def net(shape, width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width))
+
+
+mine = ex.Recipe(name="mine", data="digits@50", model="net.py:net", task=ex.Classification(10), epochs=1)
+"""
+
+
+def test_a_model_in_a_file_is_built_where_the_person_names_the_file(place, capsys):
+    (place.folder / "net.py").write_text(OWN_MODEL)
+    assert place("train net.py:mine -o mine") == 0
+    forget = "forget mine --rows random:3 --method finetune --epochs 1 -o unmine"
+    capsys.readouterr()
+    assert place(forget) == 4
+    words = capsys.readouterr().err
+    assert "error: mine: its model is code in the file net.py (SHA-256 " in words
+    assert words.endswith("hint: read that file; if you trust it, name it: --code net.py\n")
+    assert place(f"{forget} --code net.py") == 0
+    assert place("audit unmine --gold 4 --dry-run") == 4
+    assert place("audit unmine --gold 4 --dry-run --code net.py") == 0
+
+
+def test_an_error_that_nobody_foresaw_is_no_failed_audit(monkeypatch, capsys):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a word\nand another")
+
+    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.delenv("EXPUNGE_DEBUG", raising=False)
+    assert run(["recipes"]) == 70
+    words = capsys.readouterr().err
+    assert words.startswith("error: internal error: ZeroDivisionError: a word and another\nhint: ")
+    assert "EXPUNGE_DEBUG=1" in words
+    assert "Traceback" not in words
+    monkeypatch.setenv("EXPUNGE_DEBUG", "1")
+    assert run(["recipes"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        *((name, "finished models are kept") for name in ("demo", "audit", "bench")),
+        *((name, "nothing was kept") for name in ("train", "forget")),
+        ("report", None),
+    ],
+)
+def test_ctrl_c_promises_only_what_is_true(command, hint, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", stopped)
+    assert run([command]) == 130
+    words = capsys.readouterr().err
+    assert words.startswith("error: stopped\n")
+    assert (hint in words) if hint else ("hint" not in words)
 
 
 def test_an_older_result_makes_room_for_a_newer_one(place):

@@ -63,6 +63,8 @@ def test_a_mistyped_flag_brings_the_right_one(name):
     [
         (["--epochs", "three"], 'finetune: Invalid value for --epochs: unable to convert "three" into int'),
         (["--epochs"], "finetune: .*--epochs.* requires an argument"),
+        (["--epochs", "2.5"], "finetune: Invalid value for --epochs: expected a whole number, got 2.5"),
+        (["--epochs=2.0"], "finetune: Invalid value for --epochs: expected a whole number, got 2.0"),
         (["--epochs", "-1"], "epochs: expected >= "),
         (["stray"], "finetune: Unused Tokens"),
         (["--help"], "finetune: Unknown option"),

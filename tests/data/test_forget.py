@@ -62,7 +62,7 @@ def test_subject():
 
 WRONG = [
     *("random", "random:", "random:x", "random:-1", "random:1.5", "random:5:5", "rows:5"),
-    *("class:", "class:a", "class:1:", "class::3", "class:1:2:3", "ids:", "subject:", "indices"),
+    *("class:", "class:a:b", "class:1:", "class::3", "class:1:2:3", "ids:", "subject:", "indices"),
 ]
 
 
@@ -87,6 +87,39 @@ def test_more_rows_than_there_are(text, there):
 def test_a_class_that_does_not_exist():
     with pytest.raises(ProblemError, match="class:7: no training row matches"):
         forget("class:7").indices(rows())
+
+
+def named_rows(names, **arguments):
+    return rows(classes=names, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "label"),
+    [
+        (("1", "2", "3"), "1", 0),
+        (("1", "2", "3"), "3", 2),
+        (("-1", "0", "1"), "-1", 0),
+        (("-1", "0", "1"), "1", 2),
+        (("cat", "dog", "ankle boot"), "ankle boot", 2),
+        (("cat", "dog", "ankle boot"), "1", 1),
+        ((), "1", 1),
+    ],
+)
+def test_a_class_is_called_what_the_data_set_calls_it(names, name, label):
+    some = named_rows(names)
+    assert forget(f"class:{name}").indices(some).tolist() == list(range(label, 30, 3))
+    assert len(forget(f"class:{name}:4").indices(some)) == 4
+    assert forget(f"class:{name}").indices(some.take(np.arange(6))).tolist() == [label, label + 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "name"), [(("1", "2", "3"), "0"), (("cat", "dog", "cow"), "3"), (("cat", "dog", "cow"), "ca")]
+)
+def test_an_unknown_class_brings_the_names(names, name):
+    with pytest.raises(ProblemError, match=f"no class is called '{name}'\nhint: classes: {', '.join(names)}"):
+        forget(f"class:{name}").indices(named_rows(names))
+    with pytest.raises(ProblemError, match=r"no class is called 'cat'\nhint: .* give the label's number"):
+        forget("class:cat").indices(rows())
 
 
 def test_targets_have_no_classes():

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.data import DATASETS, load
+from expunge.data import DATASETS, ForgetSet, load
 from expunge.data.named import LOADERS
 from expunge.data.splits import drawn, official
 from expunge.errors import ConfigError, ExpungeError, NeedsError, ProblemError, StoreError
@@ -587,3 +587,14 @@ def test_real_files(spec):
     assert len(set(all_ids(splits))) == sum(expected)
     assert abs(float(splits.test.x.mean())) < 0.03
     assert float(splits.test.x.std()) == pytest.approx(1, abs=0.03)
+
+
+def test_the_rows_know_the_names_of_their_classes(tmp_path):
+    lines = "\n".join(f"{i}.5,{1 + i % 3}" for i in range(30))
+    (tmp_path / "t.csv").write_text(f"x,y\n{lines}\n")
+    splits = load(f"csv:{tmp_path / 't.csv'}?label=y")
+    found = ForgetSet("class:1").indices(splits.train)
+    assert splits.classes == splits.train.classes == splits.holdout.classes == splits.test.classes == ("1", "2", "3")
+    assert set(splits.train.labels[found].tolist()) == {0}
+    digits = load("digits@100").train
+    assert set(digits.labels[ForgetSet("class:8").indices(digits)].tolist()) == {8}

@@ -117,5 +117,19 @@ def test_a_dataset_can_be_taken_apart_twice():
     assert torch.equal(part.labels, memory.labels[[4, 7]])
 
 
+def test_class_names_are_kept():
+    memory = rows(classes=["a", "b", "c"])
+    adapter = DatasetRows(Pairs(memory), ids=memory.ids, classes=memory.classes)
+    for some in (memory, adapter):
+        assert some.classes == some.take(np.array([1])).classes == ("a", "b", "c")
+    assert rows().classes == ()
+
+
+def test_reading_a_dataset_leaves_the_global_generator_alone():
+    adapter, before = DatasetRows(Pairs(rows())), torch.get_rng_state()
+    adapter.batch(np.array([1, 2]))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_dataset_has_the_ids_of_its_content():
     assert DatasetRows(Pairs(rows(300))).ids == rows(300).ids

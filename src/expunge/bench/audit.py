@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from rich.console import Console
 from torch import nn
 
 from expunge.audit.assemble import Pool, positions
+from expunge.audit.jackknife import FloatArray
 from expunge.audit.margins import margins
-from expunge.audit.model_audit import LEAST, model_audit
-from expunge.bench.result import HOLDOUT_USED, Head, Json, Outcome, model_result
+from expunge.audit.model_audit import LEAST, ModelAudit, model_audit
+from expunge.audit.policy import Policy
+from expunge.audit.policy import policy as find_policy
+from expunge.audit.utility import utility
+from expunge.bench.result import HOLDOUT_USED, Head, Json, Outcome, check_classes, model_result
 from expunge.data import ForgetSet
 from expunge.errors import check
 from expunge.fleet import Executor, Fleet, role_seeds, same_rows, timing, train_fleet
@@ -24,6 +29,10 @@ from expunge.problem import Problem
 from expunge.report import print_table, write_page
 from expunge.store import Store
 from expunge.training import Cost, Progress, predict, silent
+
+MOST = 100_000
+"""Gold models; more is a slip of the finger."""
+STANDARD = find_policy("standard")
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ def audit(
     *,
     gold: int = 64,
     seed: int = 0,
+    policy: Policy = STANDARD,
     forget: ForgetSet | None = None,
     command: str = "",
     device: str = "cpu",
@@ -66,8 +76,9 @@ def audit(
     Args:
         problem: What was to be forgotten.
         unlearned: What a method returned, or any model of the same outputs.
-        gold: How many gold models to compare with; at least 19, or the verdict is inconclusive.
+        gold: How many gold models to compare with; fewer than the policy asks for is inconclusive.
         seed: Root seed of the gold models; another role than any original's.
+        policy: What the verdict demands; see `expunge.audit.policy`.
         forget: The forget set's text form, for the report; by default the problem's own.
         command: What reproduces this, for the report; by default this call.
         device: Where gold is trained; on an accelerator leave the executor as it is.
@@ -79,6 +90,7 @@ def audit(
         ConfigError: `gold` is less than 4.
     """
     check_gold(gold)
+    check_classes(problem.recipe)
     store = store or Store()
     fleet = gold_fleet(problem, gold, seed=seed, store=store, executor=executor, device=device, progress=progress)
     outcome = _outcome(problem, unlearned)
@@ -104,13 +116,48 @@ def audit(
         names[at] = name
     sides = [margins(side, pool.labels) for side in (outcome.logits, pool.gold, pool.original)]
     fair = names != "holdout" if HOLDOUT_USED in outcome.notes else np.ones(len(names), dtype=bool)
-    verdict = model_audit(*(side[:, fair] for side in sides), split=names[fair])
-    return Result(model_result(head, pool, outcome, verdict))
+    verdict = model_audit(
+        *(side[:, fair] for side in sides),
+        split=names[fair],
+        alpha=policy.alpha,
+        shift_margin=policy.shift_margin,
+        excess_margin=policy.excess_margin,
+        least_gold=policy.gold,
+    )
+    return Result(model_result(head, pool, outcome, decide(verdict, guard(pool, outcome.logits, policy)), policy))
+
+
+def guard(pool: Pool, logits: FloatArray, policy: Policy) -> list[str]:
+    """What speaks against the utility of a model, as sentences; none where it lies within gold's band.
+
+    Args:
+        pool: With gold's outputs.
+        logits: `[1, rows, classes]` of the model.
+        policy: Whose `utility_alpha` is shared by the four limits.
+    """
+    at = np.concatenate([pool.splits["retain"], pool.splits["test"]])
+    test = np.arange(len(at)) >= len(pool.splits["retain"])
+    sides = logits[:, at], pool.gold[:, at], pool.original[:, at]
+    found = utility(*sides, labels=pool.labels[at], test=test, alpha=policy.utility_alpha / 4)
+    against = ["The outputs do not depend on the row."] * bool(found.constant.any())
+    against += ["Test accuracy is no better than always calling one class."] * bool(found.destroyed.any())
+    for name, term in found.terms.items():
+        if term.extra["beyond"] > 0:
+            loss, band = term.extra["loss"], term.extra["band"]
+            against.append(f"{name.replace('_', ' ')} is worse than gold's by {loss:.3g}, its band is {band:.3g}.")
+    return against
+
+
+def decide(verdict: ModelAudit, against: Sequence[str]) -> ModelAudit:
+    """The verdict once utility has been looked at: a model that is no use fails, unless the audit has no power."""
+    if not against or not verdict.judged:
+        return verdict
+    return replace(verdict, verdict="fail", reasons=(*against, *verdict.reasons))
 
 
 def check_gold(models: int) -> None:
     """Fewer gold models than the model audit can work with are refused before any is trained."""
-    check("gold", models, f">= {LEAST['gold']} models", models >= LEAST["gold"])
+    check("gold", models, f"{LEAST['gold']} to {MOST:,} models", LEAST["gold"] <= models <= MOST)
 
 
 def retraining_seconds(problem: Problem, store: Store) -> float:

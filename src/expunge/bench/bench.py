@@ -15,7 +15,7 @@ import numpy as np
 
 from expunge.audit.assemble import Pool, positions
 from expunge.bench.cell import KIND, Cell, cell_job
-from expunge.bench.result import Head, Outcome, median_seconds, method_result
+from expunge.bench.result import Head, Outcome, check_classes, median_seconds, method_result
 from expunge.bench.suite import Entry, Suite
 from expunge.data import ForgetSet, Indices, Rows, Splits, load
 from expunge.fleet import Executor, Fleet, Here, role_seeds, same_rows, shelve, train_fleet
@@ -73,6 +73,7 @@ def run_suite(
         device: Where to train and unlearn; on an accelerator leave the executor as it is.
         progress: Called with (what, done, total).
     """
+    check_classes(recipe)
     setting = Setting(recipe, load(recipe.data, root=data), store, executor or Here(), device, progress)
     splits = setting.splits
     check_disjoint({"training": splits.train, "holdout": splits.holdout, "test": splits.test})

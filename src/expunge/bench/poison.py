@@ -39,7 +39,7 @@ def plant_noise(
     noise = sd * torch.randn((len(at), *rows.x.shape[1:]), generator=generator(seed, "plant/noise"))
     x = rows.x.clone()
     x[at] += noise
-    planted = MemoryRows(x, rows.labels, ids=rows.ids, subjects=rows.subjects)
+    planted = MemoryRows(x, rows.labels, ids=rows.ids, subjects=rows.subjects, classes=rows.classes)
     return planted, noise.numpy()
 
 
@@ -67,7 +67,7 @@ def swap_labels(rows: MemoryRows, indices: Indices, *, classes: tuple[int, int])
         raise ProblemError(f"row {indices[place]}: expected class {first} or {second}, got {before[place]}")
     labels = rows.labels.clone()
     labels[at] = first + second - before
-    return MemoryRows(rows.x, labels, ids=rows.ids, subjects=rows.subjects)
+    return MemoryRows(rows.x, labels, ids=rows.ids, subjects=rows.subjects, classes=rows.classes)
 
 
 def input_gradients(

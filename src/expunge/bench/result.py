@@ -22,7 +22,9 @@ from expunge.audit.jackknife import FloatArray
 from expunge.audit.klom import klom_rows
 from expunge.audit.margins import margins
 from expunge.audit.model_audit import ModelAudit
+from expunge.audit.policy import Policy
 from expunge.data import ForgetSet
+from expunge.errors import NeedsError
 from expunge.methods import METHODS
 from expunge.seeds import numpy_generator
 from expunge.training import Cost, Progress, Recipe, silent
@@ -65,7 +67,7 @@ class Head:
     ids: tuple[str, ...]
     """`[rows]` of training, holdout and test."""
     retraining: float
-    """Seconds of one retraining, run alone on one thread as the methods are."""
+    """Seconds of one retraining, run as the methods were (alone, on one thread); NaN where that is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,15 @@ class Outcome:
     """`[unlearned models, rows, classes]`."""
     costs: list[Cost]
     notes: Json
+
+
+def check_classes(recipe: Recipe) -> None:
+    """Audits read logits: refuse other tasks before anything is trained."""
+    if recipe.task.kind != "classification":
+        raise NeedsError(
+            f"recipe {recipe.name}: audits need a classification task, got {recipe.task.kind}",
+            hint="compare errors on forget rows with gold's yourself; no measure here reads real-valued outputs",
+        )
 
 
 def method_result(head: Head, pool: Pool, outcomes: Mapping[str, Outcome], progress: Progress = silent) -> Json:
@@ -124,7 +135,7 @@ def method_result(head: Head, pool: Pool, outcomes: Mapping[str, Outcome], progr
     }
 
 
-def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit) -> Json:
+def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit, policy: Policy) -> Json:
     """One unlearned model beside the original and gold, under the verdict of its model audit."""
     sides = {"original": pool.original[:1], "unlearned": outcome.logits, "gold": pool.gold}
     tables = {label: audit_one(pool, sides[label], seed=head.seed) for label in ("original", "unlearned")}
@@ -144,13 +155,14 @@ def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit) ->
     return {
         **_head(head, pool, "model"),
         "models": {"unlearned": 1, "gold": len(pool.gold), "heldout": 0, "original": 1},
-        "verdict": _model_verdict(audit),
+        "verdict": _model_verdict(audit, policy),
         "statements": [],
         "entries": entries,
         "densities": _densities(pool, sides),
         "per_row": _per_row(head, pool, "row_z", "gold standard deviations", distances, gold_z),
         "limits": [*LIMITS, *_looked_at_holdout({outcome.method: outcome}), *audit.limits],
         "audit": audit.to_json(),
+        "policy": policy.to_json(),
     }
 
 
@@ -170,7 +182,10 @@ def _head(head: Head, pool: Pool, kind: str) -> Json:
             "forget_seed": head.forget.seed if head.forget else None,
             "rows": {split: len(at) for split, at in pool.splits.items()},
         },
-        "retraining": {"visits": _retraining_visits(head, pool), "seconds": head.retraining},
+        "retraining": {
+            "visits": _retraining_visits(head, pool),
+            "seconds": None if math.isnan(head.retraining) else head.retraining,
+        },
     }
 
 
@@ -269,11 +284,12 @@ def _method_verdict(tables: Mapping[str, Table]) -> Json:
     }
 
 
-def _model_verdict(audit: ModelAudit) -> Json:
+def _model_verdict(audit: ModelAudit, policy: Policy) -> Json:
     controls = audit.controls
     passed, needed = controls["gold_passed"], controls["gold_needed"]
     return {
         "state": audit.verdict,
+        "policy": f"{policy.name}, sha256 {policy.fingerprint()[:12]}",
         "reasons": list(audit.reasons),
         "controls": [
             {

@@ -1,18 +1,20 @@
 """The command line: each command parses, calls one function and prints. Errors end here, in one place.
 
 Exit codes: 0 done or pass, 1 audit failed, 2 usage, 3 inconclusive, 4 something needed is missing,
-130 stopped with Ctrl-C.
+70 an error in expunge itself (EXPUNGE_DEBUG=1 shows where), 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from expunge import __version__
 from expunge.cli import audit, bench, demo, forget, listings, report, train
+from expunge.cli.flags import strict
 from expunge.cli.output import complain
 from expunge.errors import ExpungeError
 
@@ -20,6 +22,7 @@ app = App(
     name="expunge",
     help="Forget rows from a trained model, then measure how far it is from one that never saw them.",
     version=__version__,
+    default_parameter=Parameter(converter=strict),
     suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
 WORK = (demo.demo, train.train, forget.forget, audit.audit, bench.bench, report.report)
@@ -28,7 +31,13 @@ COMMANDS = tuple(command.__name__ for command in (*WORK, *LISTS))
 for command in (*WORK, *LISTS):
     app.command(command)
 
+BROKEN = 70
 STOPPED = 130
+AGAIN = dict.fromkeys(
+    ("demo", "audit", "bench"),
+    "run the same command again: finished models are kept and it goes on from there",
+) | dict.fromkeys(("train", "forget"), "nothing was kept: the same command starts anew")
+"""Command -> how to go on where it was stopped."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,11 +56,20 @@ def run(arguments: list[str]) -> int:
         complain(error.message, error.hint)
         return error.exit_code
     except KeyboardInterrupt:
-        complain("stopped", "run the same command again: finished models are kept and it goes on from there")
+        complain("stopped", AGAIN.get(arguments[0] if arguments else "", ""))
         return STOPPED
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # whatever nobody foresaw must not leave with 1, which is a failed audit
+        if os.environ.get("EXPUNGE_DEBUG") == "1":
+            traceback.print_exc()
+        text = " ".join(str(error).split())
+        complain(
+            f"internal error: {type(error).__name__}: {text}",
+            "this is a fault in expunge: please report it with what EXPUNGE_DEBUG=1 and the same command print",
+        )
+        return BROKEN
     return code if isinstance(code, int) else 0
 
 

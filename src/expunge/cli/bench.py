@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +9,14 @@ import numpy as np
 from cyclopts import Parameter
 
 from expunge.bench.bench import run_suite
+from expunge.bench.result import check_classes
 from expunge.bench.suite import Suite, load_suite, suites
 from expunge.cli.output import DryRun, Json, out, progress, show, table
 from expunge.cli.plan import describe_fleet
-from expunge.cli.results import free, present
+from expunge.cli.results import free, named, present, shelf_at, spelled, workers
 from expunge.data import load
 from expunge.errors import ConfigError
-from expunge.fleet import Local, role_seeds, same_rows
+from expunge.fleet import role_seeds, same_rows
 from expunge.store import Store
 from expunge.training import Recipe
 from expunge.training.recipes import recipe as find_recipe
@@ -29,6 +29,7 @@ def bench(
     data: Path | None = None,
     store: Path | None = None,
     processes: int | None = None,
+    device: str = "cpu",
     dry_run: DryRun = False,
     as_json: Json = False,
     listing: Annotated[bool, Parameter(name="--list", negative="")] = False,
@@ -40,7 +41,8 @@ def bench(
         out_folder: Where results are kept; by default `bench-SUITE`. Several forget sets give several.
         data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
         store: Folder of finished models; by default EXPUNGE_STORE, or .expunge here.
-        processes: Worker processes; by default one per core.
+        processes: Worker processes on cpu; by default one per core.
+        device: Where to train and unlearn, such as cpu or cuda.
         dry_run: Say what would be trained and what that takes, and do nothing.
         as_json: Results as plain data instead of tables.
         listing: Name the suites that come with expunge.
@@ -51,18 +53,20 @@ def bench(
     if not suite:
         raise ConfigError("bench: expected the name of a suite", hint="`expunge bench --list` names them")
     chosen = load_suite(suite)
-    recipe, shelf = find_recipe(chosen.recipe), Store(store)
+    recipe, shelf = find_recipe(chosen.recipe), shelf_at(store)
+    check_classes(recipe)
     if dry_run:
         plan = _plan(chosen, recipe, shelf, data)
         show(plan) if as_json else out().print(plan["sentence"])
         return 0
-    folder = out_folder or Path(f"bench-{chosen.name}")
+    folder = named(out_folder or Path(f"bench-{chosen.name}"))
     for forget_set in chosen.forget:
         free(_place(folder, chosen, forget_set.text))
-    command = shlex.join(["expunge", "bench", suite])
-    with Local(processes) as executor, progress() as bar:
+    elsewhere = None if device == "cpu" else device
+    command = spelled("bench", suite, data=data, store=store, device=elsewhere, out=out_folder)
+    with workers(device, processes) as executor, progress() as bar:
         for result in run_suite(
-            chosen, recipe, store=shelf, command=command, data=data, executor=executor, progress=bar
+            chosen, recipe, store=shelf, command=command, data=data, executor=executor, device=device, progress=bar
         ):
             present(result, _place(folder, chosen, result["problem"]["forget"]), as_json)
     return 0

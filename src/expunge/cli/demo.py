@@ -10,15 +10,15 @@ from cyclopts import Parameter
 from expunge.bench.bench import run_suite
 from expunge.bench.suite import load_suite
 from expunge.cli.output import Json, err, progress
-from expunge.cli.results import free, present
-from expunge.fleet import Local
-from expunge.store import Store
+from expunge.cli.results import free, present, shelf_at, spelled, workers
 from expunge.training.recipes import recipe
+
+DEFAULT = Path("expunge-demo")
 
 
 def demo(
     *,
-    out_folder: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("expunge-demo"),
+    out_folder: Annotated[Path, Parameter(name=["--out", "-o"])] = DEFAULT,
     store: Path | None = None,
     processes: int | None = None,
     as_json: Json = False,
@@ -31,7 +31,8 @@ def demo(
         processes: Worker processes; by default one per core.
         as_json: The result as plain data instead of a table.
     """
-    free(out_folder)
+    place, shelf = free(out_folder), shelf_at(store)
+    command = spelled("demo", store=store, out=None if out_folder == DEFAULT else out_folder)
     suite = load_suite("demo")
     methods = len(suite.entries)
     err().print(
@@ -39,9 +40,9 @@ def demo(
         f"without the forget rows ({suite.forget[0]});\n{methods} methods make every original forget those rows. "
         f"How far from gold are they?"
     )
-    with Local(processes) as executor, progress() as bar:
+    with workers("cpu", processes) as executor, progress() as bar:
         for result in run_suite(
-            suite, recipe(suite.recipe), store=Store(store), command="expunge demo", executor=executor, progress=bar
+            suite, recipe(suite.recipe), store=shelf, command=command, executor=executor, progress=bar
         ):
-            present(result, out_folder, as_json)
+            present(result, place, as_json)
     return 0

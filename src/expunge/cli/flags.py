@@ -7,12 +7,27 @@ import inspect
 import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated
+from types import NoneType
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from expunge.errors import ConfigError
 from expunge.methods import Method
+
+
+def strict(kind: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401  (whatever a parameter is annotated with)
+    """As cyclopts reads a value, but 2.5 is no whole number: cyclopts makes it 2.
+
+    Raises:
+        ValueError: a value has a point where only whole numbers are taken.
+    """
+    parts = set(get_args(kind) or (kind,))
+    if int in parts and parts <= {int, NoneType, ...}:
+        for token in tokens:
+            if "." in token.value:
+                raise ValueError(f"expected a whole number, got {token.value}")
+    return convert(kind, tokens)
 
 
 def configured(kind: type[Method], flags: Sequence[str]) -> Method:
@@ -26,7 +41,7 @@ def configured(kind: type[Method], flags: Sequence[str]) -> Method:
         return settings if settings is not None else kind()
 
     make.__annotations__["settings"] = Annotated[kind, Parameter(name="*")]  # known only now
-    app = App(name=kind.name(), help_flags=[], version_flags=[])
+    app = App(name=kind.name(), help_flags=[], version_flags=[], default_parameter=Parameter(converter=strict))
     app.default(make)
     try:
         made = app(list(flags), exit_on_error=False, print_error=False, result_action="return_value")

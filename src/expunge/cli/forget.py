@@ -11,7 +11,7 @@ from expunge.cli.flags import configured
 from expunge.cli.output import DryRun, Json, out, progress, show, table
 from expunge.data import ForgetSet
 from expunge.methods import method as find_method
-from expunge.runs import Accuracy, accuracies, forget_run, open_run
+from expunge.runs import Accuracy, accuracies, check_new, forget_run, open_run
 
 
 def forget(
@@ -24,6 +24,7 @@ def forget(
     seed: int = 0,
     data: Path | None = None,
     device: str = "cpu",
+    code: Path | None = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
@@ -39,12 +40,14 @@ def forget(
         seed: Of the method.
         data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
         device: Where to compute, such as cpu or cuda.
+        code: Your own file that holds the model, where its recipe names one (the file is executed).
         dry_run: Say what would be done, and do nothing.
         as_json: Plain data instead of a table.
     """
     chosen = configured(find_method(method), flags)
     forget_set = ForgetSet(rows, rows_seed)
-    parent = open_run(run, data=data)
+    check_new(out_folder)
+    parent = open_run(run, data=data, code=code)
     problem = parent.problem(forget_set.indices(parent.splits.train), forget_set.kind)
     if dry_run:
         facts = {

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from expunge.cli.output import Json, out, show
+from expunge.cli.results import page_of
 from expunge.report import write_page
 from expunge.store import read
 
@@ -29,6 +30,6 @@ def report(
     if as_json:
         show(found)
         return 0
-    page = write_page(found, out_file or result.with_name(f"{result.name}.html"))
+    page = write_page(found, out_file or page_of(result))
     out().print(f"report: {page}", markup=False)
     return 0

@@ -1,38 +1,89 @@
-"""A finished result: kept in a folder, drawn as a page, printed as a table."""
+"""A finished result: kept in a folder, drawn as a page, printed as a table; and what is asked before the work."""
 
 from __future__ import annotations
 
+import shlex
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from expunge.cli.output import out, show
 from expunge.errors import StoreError
+from expunge.fleet import Executor, Here, Local
 from expunge.report import print_table, write_page
+from expunge.runs import check_place
 from expunge.store import Contents, holds, write
+from expunge.store import Store as Shelf
+from expunge.training import check_device
 
 
 def free(folder: Path) -> Path:
     """The folder, once it is known that a result may go there: it is new, or holds an older result.
 
     Raises:
-        StoreError: something else lies there; asked before long work, not after it.
+        StoreError: something else lies there, or where its page goes; asked before long work, not after it.
     """
-    if folder.exists() and not holds(folder, "result"):
-        raise StoreError(f"{folder} exists already and holds no result", hint="choose another -o")
+    folder = named(folder)
+    page = page_of(folder)
+    if folder.exists():
+        if not holds(folder, "result"):
+            raise StoreError(f"{folder} exists already and holds no result", hint="choose another -o")
+    elif page.exists():
+        raise StoreError(f"{page} exists already, and no result beside it", hint="choose another -o, or move that file")
+    check_place(folder, "choose another -o")
     return folder
+
+
+def named(path: Path) -> Path:
+    """The path with a name of its own, which `.` and `x/..` lack."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
+def page_of(folder: Path) -> Path:
+    """Where the page of a result lies: beside its folder."""
+    folder = named(folder)
+    return folder.with_name(f"{folder.name}.html")
+
+
+def shelf_at(store: Path | None) -> Shelf:
+    """The store, once it is known that it can be written."""
+    shelf = Shelf(store)
+    check_place(shelf.root, "choose another folder with --store or EXPUNGE_STORE")
+    return shelf
+
+
+def workers(device: str, processes: int | None) -> AbstractContextManager[Executor]:
+    """One process per core on the processor; on an accelerator this process alone.
+
+    Raises:
+        NeedsError: torch cannot use the device.
+    """
+    check_device(device)
+    return Local(processes) if device == "cpu" else nullcontext(Here())
+
+
+def spelled(*words: str, **options: object) -> str:
+    """What a person types to get the same again; options that were not given are None and left out.
+
+    Example:
+        >>> spelled("bench", "demo", data=None, out="my result")
+        "expunge bench demo --out 'my result'"
+    """
+    flags = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]
+    return shlex.join(["expunge", *words, *flags])
 
 
 def present(result: dict[str, Any], folder: Path, as_json: bool) -> Path:
     """Keep the result in `folder`, write its page beside it, print it, and name the page last."""
     write(folder, Contents("result", {"title": result["title"]}, documents={"result": result}), replace=True)
-    page = write_page(result, folder.with_name(f"{folder.name}.html"))
+    page = write_page(result, page_of(folder))
     if as_json:
         show(result)
         return page
     console = out()
     print_table(result, console)
     verdict = result["verdict"]
-    console.print(f"\nverdict: {verdict['state']}")
+    console.print(f"\nverdict: {verdict['state']}" + (f" under {verdict['policy']}" if "policy" in verdict else ""))
     for reason in verdict["reasons"]:
         console.print(f"  {reason}", markup=False)
     for control in verdict["controls"]:

@@ -22,8 +22,6 @@ from expunge.errors import ConfigError, NeedsError, ProblemError
 from expunge.seeds import numpy_generator
 
 FORMS = ("random:N", "class:C", "class:C:N", "ids:FILE", "subject:ID", "indices:FILE.npy")
-
-
 MOST_NAMES = 100
 """Class names listed in an error."""
 

@@ -19,7 +19,7 @@ from expunge.fleet.task import KIND, Mask, Task, pack, unpack
 from expunge.fleet.work import train_job
 from expunge.seeds import derive
 from expunge.store import Folder, Store
-from expunge.training import Cost, Progress, Recipe, input_shape, silent
+from expunge.training import Cost, Progress, Recipe, check_device, input_shape, silent
 
 STACK = 64
 """Most models in one stacked job: enough to be fast, few enough that a killed run loses little."""
@@ -107,6 +107,7 @@ def train_fleet(
     """
     if masks.ndim != 2 or masks.shape != (len(seeds), len(rows)):
         raise ShapeError(f"masks: expected [{len(seeds)}, {len(rows)}], got {list(masks.shape)}")
+    check_device(device)
     tasks = plan_fleet(recipe, rows, masks, seeds, watch=watch, store=store, keep_weights=keep_weights)
     missing = [task for task in tasks if not store.has(KIND, task.id)]
     done = len(tasks) - len(missing)

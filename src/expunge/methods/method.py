@@ -10,7 +10,6 @@ from torch import nn
 
 from expunge.errors import NeedsError
 from expunge.problem import Problem
-from expunge.seeds import derive
 from expunge.training import Cost, Progress, Run, silent
 
 NEEDS = frozenset({"retain", "forget_labels", "holdout", "history", "auxiliary", "initial_weights"})
@@ -91,7 +90,6 @@ class Method(ABC):
         if absent:
             raise NeedsError(f"{self.name()} needs {' and '.join(absent)}, which a Problem does not hold")
         recipe = problem.recipe
-        root = derive(seed, "unlearn")  # so that no method begins where the original of the same seed began
-        run = Run(root, recipe.batch_size, device, recipe.precision, self.name(), progress)
+        run = Run(seed, recipe.batch_size, device, recipe.precision, self.name(), progress)
         model = self.unlearn(problem, run).eval()
         return Unlearned(model, self.name(), self.settings(), seed, run.meter.cost(), run.history, dict(run.notes))

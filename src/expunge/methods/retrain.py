@@ -16,6 +16,7 @@ from torch import nn
 from expunge.errors import check
 from expunge.methods.method import Method
 from expunge.problem import Problem
+from expunge.seeds import derive
 from expunge.training import Run, train
 
 
@@ -37,4 +38,5 @@ class Retrain(Method):
         """Train a fresh model on retain."""
         epochs = max(1, round(self.share * problem.recipe.epochs))
         recipe = replace(problem.recipe, epochs=epochs)
-        return train(recipe, problem.rows, problem.retain, run, role="retain").model
+        anew = replace(run, seed=derive(run.seed, "retrain"))  # not where an original of the same seed began
+        return train(recipe, problem.rows, problem.retain, anew, role="retain").model

@@ -13,7 +13,7 @@ from torch import nn
 
 from expunge.errors import ConfigError, NeedsError, unknown
 
-RESERVED = ("pretrained", "num_classes", "in_chans")
+RESERVED = ("pretrained", "num_classes", "in_chans", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
 
 
 def from_timm(name: str, shape: tuple[int, ...], width: int, arguments: dict[str, object]) -> nn.Module:
@@ -21,7 +21,8 @@ def from_timm(name: str, shape: tuple[int, ...], width: int, arguments: dict[str
 
     Raises:
         NeedsError: timm is not installed.
-        ConfigError: timm has no such model, or an argument is one that `shape` and `width` decide.
+        ConfigError: timm has no such model, or an argument is one that follows from the rows or
+            loads weights.
     """
     try:
         import timm
@@ -29,7 +30,9 @@ def from_timm(name: str, shape: tuple[int, ...], width: int, arguments: dict[str
         raise NeedsError(f"model timm:{name}: timm is not installed", hint='pip install "expunge[vision]"') from None
     taken = [argument for argument in RESERVED if argument in arguments]
     if taken:
-        raise ConfigError(f"model timm:{name}: {taken[0]} is not an argument, it follows from the rows")
+        raise ConfigError(
+            f"model timm:{name}: {taken[0]} is not an argument: widths follow from the rows, weights start afresh"
+        )
     if not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models(), "python -m timm.models")
     try:

@@ -4,7 +4,7 @@ from expunge.training.cost import Cost, Meter
 from expunge.training.descend import descend, hold_outside, set_mode
 from expunge.training.fit import Trained, fit, input_shape, train
 from expunge.training.recipe import Recipe
-from expunge.training.run import Progress, Run, predict, silent
+from expunge.training.run import Progress, Run, check_device, predict, silent
 from expunge.training.stream import Batch, Stream, member_mask
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Run",
     "Stream",
     "Trained",
+    "check_device",
     "descend",
     "fit",
     "hold_outside",

@@ -26,6 +26,16 @@ def silent(what: str, done: int, total: int) -> None:
     """Progress that says nothing."""
 
 
+def check_device(device: str) -> None:
+    """Raise NeedsError where torch cannot use the device."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise NeedsError(
+            f"device: torch cannot use {device!r} ({str(error).splitlines()[0]})", hint="cpu always works"
+        ) from None
+
+
 @dataclass
 class Run:
     """Made once per training or unlearning; passes through every call that draws, counts or reports."""
@@ -46,12 +56,7 @@ class Run:
     "warning" is a sentence for people; "holdout_rows_trained_on" bars those rows from attacks."""
 
     def __post_init__(self) -> None:
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise NeedsError(
-                f"device: torch cannot use {self.device!r} ({str(error).splitlines()[0]})", hint="cpu always works"
-            ) from None
+        check_device(self.device)
         # one stream for the whole run: a second `descend` goes on where the first ended
         self.dropout = generator(self.seed, "dropout")
 

@@ -1,0 +1,107 @@
+"""Policies: what a verdict demands, fixed and hashed before any number is seen.
+
+A policy is a TOML file. Three ship (`screen`, `standard`, `strict`); each says why its numbers are what they are.
+None of them has a published origin, and none is a legal standard: a verdict is evidence under the named policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import ConfigError, NeedsError, check, unknown
+
+DERIVED = "gold"
+"""In a policy's file, the margin that gold's own spread gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a model audit demands.
+
+    Raises:
+        ConfigError: a value is outside its range.
+    """
+
+    name: str
+    alpha: float = 0.05
+    """Level of the exact test, of the intervals and of the false discovery rate, in (0, 0.5)."""
+    gold: int = 19
+    """Fewest gold models, >= 19: with fewer no rank can reach 0.05."""
+    shift_margin: float | None = None
+    """Largest mean shift of the forget rows, in gold standard deviations, > 0; None (in a file "gold"): what a gold
+    model shows itself."""
+    excess_margin: float | None = None
+    """Largest excess of squared deviations over gold's, in gold variances, > 0; None as above."""
+    utility_alpha: float = 0.01
+    """Chance, in (0, 0.5), that a gold model fails one of the four utility limits; each gets a quarter of it."""
+
+    def __post_init__(self) -> None:
+        check("alpha", self.alpha, "in (0, 0.5)", 0 < self.alpha < 0.5)
+        check("gold", self.gold, "a whole number >= 19", isinstance(self.gold, int) and self.gold >= 19)
+        for name in ("shift_margin", "excess_margin"):
+            value = getattr(self, name)
+            check(name, value, '> 0 or "gold"', value is None or (isinstance(value, int | float) and value > 0))
+        check("utility_alpha", self.utility_alpha, "in (0, 0.5)", 0 < self.utility_alpha < 0.5)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every demand; the name does not matter."""
+        demands = {key: value for key, value in asdict(self).items() if key != "name"}
+        return hashlib.sha256(json.dumps(demands, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict for `json.dumps`, with the fingerprint."""
+        return {**asdict(self), "sha256": self.fingerprint()}
+
+
+def policies() -> dict[str, str]:
+    """The policies that ship: name -> first line of the file."""
+    folder = resources.files("expunge.audit") / "policies"
+    return {
+        file.name.removesuffix(".toml"): file.read_text().splitlines()[0].lstrip("# ")
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def policy(name: str) -> Policy:
+    """A policy by name, or from the path of a TOML file.
+
+    Raises:
+        ConfigError: no policy of that name, not TOML, an unknown key, a value outside its range.
+        NeedsError: there is no such file.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise NeedsError(f"policy: no file {path}", hint=f"those that ship: {', '.join(policies())}")
+        return parse_policy(path.stem, path.read_text())
+    if name not in policies():
+        raise unknown("policy", name, policies(), "expunge audit --help")
+    return parse_policy(name, (resources.files("expunge.audit") / "policies" / f"{name}.toml").read_text())
+
+
+def parse_policy(name: str, text: str) -> Policy:
+    """A policy from the text of its file.
+
+    Example:
+        >>> parse_policy("mine", 'shift_margin = "gold"').shift_margin is None
+        True
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"policy {name}: not TOML ({error})") from None
+    known = {f.name for f in fields(Policy)} - {"name"}
+    for key, value in data.items():
+        if key not in known:
+            raise ConfigError(f"policy {name}: unknown key {key!r}", hint=f"known are {', '.join(sorted(known))}")
+        if (isinstance(value, str) and value != DERIVED) or isinstance(value, bool | list | dict):
+            raise ConfigError(f"policy {name}: {key}: expected a number, got {value!r}")
+    demands: dict[str, Any] = {key: None if value == DERIVED else value for key, value in data.items()}
+    return Policy(name=name, **demands)

@@ -1,0 +1,54 @@
+"""Policies: parsed, hashed, and refused where they cannot be meant."""
+
+import pytest
+
+from expunge.audit.policy import Policy, parse_policy, policies, policy
+from expunge.errors import ConfigError, NeedsError
+
+
+@pytest.mark.parametrize("name", ["screen", "standard", "strict"])
+def test_those_that_ship_say_why(name):
+    assert policy(name).name == name
+    assert policies()[name].endswith((".", "?"))
+
+
+def test_the_three_differ_in_what_they_demand():
+    assert len({policy(name).fingerprint() for name in policies()}) == 3
+
+
+def test_the_fingerprint_is_of_the_demands_alone():
+    assert parse_policy("a", "alpha = 0.01").fingerprint() == parse_policy("b", "alpha = 0.01 # same").fingerprint()
+    assert parse_policy("a", "alpha = 0.01").fingerprint() != parse_policy("a", "alpha = 0.02").fingerprint()
+
+
+def test_gold_stands_for_golds_own_margin():
+    assert parse_policy("a", 'shift_margin = "gold"').shift_margin is None
+    assert parse_policy("a", "shift_margin = 0.25").shift_margin == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("alfa = 0.05", "unknown key 'alfa'"),
+        ('alpha = "five"', "alpha: expected a number, got 'five'"),
+        ("alpha = 0.7", r"alpha: expected in \(0, 0.5\), got 0.7"),
+        ("gold = 18", "gold: expected a whole number >= 19, got 18"),
+        ("gold = 32.5", "gold: expected a whole number >= 19, got 32.5"),
+        ("shift_margin = 0", "shift_margin: expected > 0"),
+        ("utility_alpha = 1", r"utility_alpha: expected in \(0, 0.5\), got 1"),
+        ("alpha = = 1", "not TOML"),
+    ],
+)
+def test_a_policy_that_cannot_be_meant(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_policy("mine", text)
+
+
+def test_a_file_of_ones_own(tmp_path):
+    file = tmp_path / "ours.toml"
+    file.write_text("alpha = 0.01\ngold = 100\n")
+    assert policy(str(file)) == Policy(name="ours", alpha=0.01, gold=100)
+    with pytest.raises(NeedsError, match="no file"):
+        policy(str(tmp_path / "absent.toml"))
+    with pytest.raises(ConfigError, match="unknown policy 'standrad'"):
+        policy("standrad")
