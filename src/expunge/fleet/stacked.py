@@ -86,7 +86,6 @@ def train_stack(
         lr=recipe.lr,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        fused=True,
     )
     call = vmap(stack._call, in_dims=(0, 0, 0))
     base.train()

@@ -14,13 +14,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 
 
 def optimizer(
-    name: str,
-    parameters: Iterable[Tensor],
-    *,
-    lr: float,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-    fused: bool | None = None,
+    name: str, parameters: Iterable[Tensor], *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
     """A torch optimiser.
 
@@ -30,7 +24,6 @@ def optimizer(
         lr: Step size, > 0.
         momentum: Of "sgd"; the others keep their usual averages.
         weight_decay: L2 coefficient, >= 0; decoupled for "adamw".
-        fused: One pass over all numbers of a step; faster where tensors are large, None leaves it to torch.
 
     Raises:
         ConfigError: the name is unknown or a number out of range.
@@ -39,9 +32,9 @@ def optimizer(
     check("lr", lr, "> 0", lr > 0)
     check("weight_decay", weight_decay, ">= 0", weight_decay >= 0)
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused)
+        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=lr, weight_decay=weight_decay, fused=fused)
+    return kind(parameters, lr=lr, weight_decay=weight_decay)
 
 
 def _constant(share: float) -> float:
