@@ -1,4 +1,4 @@
-"""A stack of models against the same models one after another, on one thread."""
+"""A stack of models against the same models one after another, in one process with the same threads for both."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchmarks.clock import in_turn, threads
 from benchmarks.figure import Figure, Options
 from expunge.data import Rows, load
 from expunge.fleet import Stack, train_stack
+from expunge.fleet.executor import cores
 from expunge.fleet.fleet import STACK
 from expunge.training import Recipe, fit, predict
 from expunge.training.recipes import RECIPES
@@ -25,10 +26,14 @@ GOAL = 5.0
 def measure(options: Options) -> Iterator[Figure]:
     """Row visits a second of both ways, and whether they give the same models."""
     recipe, rows = RECIPES["digits-mlp"], load("digits").train
-    what = f"stacked, {recipe.name} x {MODELS}, {recipe.epochs} epochs of {len(rows)} rows, one thread"
+    what = f"stacked, {recipe.name} x {MODELS}, {recipe.epochs} epochs of {len(rows)} rows"
+    with threads(cores()):
+        yield from _compare(recipe, rows, MODELS, f"{what}, one stack, {cores()} threads", GOAL, options.times)
     with threads(1):
-        yield from _compare(recipe, rows, MODELS, f"{what}, one stack", GOAL, options.times)
-        yield from _compare(recipe, rows, STACK, f"{what}, stacks of {STACK} as in a fleet", None, options.times)
+        yield from _compare(recipe, rows, MODELS, f"{what}, one stack, one thread", GOAL, options.times)
+        yield from _compare(
+            recipe, rows, STACK, f"{what}, stacks of {STACK} as in a fleet, one thread", None, options.times
+        )
 
 
 def _compare(recipe: Recipe, rows: Rows, size: int, what: str, least: float | None, times: int) -> Iterator[Figure]:
