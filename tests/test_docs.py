@@ -1,6 +1,8 @@
 """The documentation is what the code does: generated parts are fresh, snippets run, commands are described."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,18 @@ def test_readme_example_prints_what_it_says(tmp_path, monkeypatch, capsys):
     exec(compile(source, "README.md", "exec"), {"__name__": "readme"})
     assert _words(capsys.readouterr().out) == _words(output)
     assert (tmp_path / "report.html").stat().st_size > 1_000_000
+
+
+@pytest.mark.slow
+def test_readme_shows_the_table_of_the_demo(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-m", "expunge", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    shown = re.search(r"```text\nexpunge demo\n(.*?)```", README, re.S).group(1)
+    ours, theirs = (_cells(text) for text in (ran.stdout, shown))
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        assert ours[name] == pytest.approx(theirs[name], abs=0.05), name  # accuracies; another processor may round
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -51,6 +65,13 @@ def test_the_project_speaks_only_of_itself():
 def _words(text: str) -> str:
     """The text with every number as #, so that another processor's rounding does not matter."""
     return re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "#", text).strip()
+
+
+def _cells(text: str) -> dict[str, list[float]]:
+    """Name -> accuracies on forget, retain and test, of each line of the table."""
+    lines = (re.match(r"\s?(\S.*?)\s{2,}(\d\.\d{3}.*)", line) for line in text.splitlines())
+    numbers = {line.group(1): re.findall(r"(?<![\d.+-])\d\.\d{3}", line.group(2)) for line in lines if line}
+    return {name: [float(number) for number in found[:3]] for name, found in numbers.items()}
 
 
 def _ours(path: Path) -> bool:

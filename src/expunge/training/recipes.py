@@ -84,9 +84,9 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _NAMED}
 
 MEASURED: dict[str, str] = {
     "digits-mlp": "98.0 % test (sd 0.0, 3 seeds), 0.2 s on one thread",
-    "digits-cnn": "98.7 % test (sd 0.1, 3 seeds), 1.1 s on one thread",
-    "mnist-cnn": "98.5 % test (sd 0.1, 3 seeds), 29 s on one thread",
-    "fashion-cnn": "89.2 % test (sd 0.2, 3 seeds), 43 s on one thread",
+    "digits-cnn": "98.7 % test (sd 0.1, 3 seeds), 0.8 s on one thread",
+    "mnist-cnn": "98.5 % test (sd 0.1, 3 seeds), 10 s on one thread",
+    "fashion-cnn": "89.2 % test (sd 0.2, 3 seeds), 16 s on one thread",
 }
 """Recipe -> test accuracy and seconds, as `python -m benchmarks recipes` printed them."""
 
