@@ -23,6 +23,7 @@ from expunge.audit.klom import klom_rows
 from expunge.audit.margins import margins
 from expunge.audit.model_audit import ModelAudit
 from expunge.audit.policy import Policy
+from expunge.bench.words import method_verdict, model_verdict, statements
 from expunge.data import ForgetSet
 from expunge.errors import NeedsError
 from expunge.methods import METHODS
@@ -37,8 +38,6 @@ BINS = 60
 """Of the margin densities."""
 SHOWN = 400
 """Rows of retain and test whose distances are kept; of forget, all."""
-INFORMATIVE = 5.0
-"""The original must be at least this many times the null away from gold, or there was nothing to forget."""
 LABELS = {"original": "original (do nothing)", "gold": "gold (held out)"}
 
 LIMITS = (
@@ -120,8 +119,8 @@ def method_result(head: Head, pool: Pool, outcomes: Mapping[str, Outcome], progr
             "heldout": len(heldout),
             "original": len(pool.original),
         },
-        "verdict": _method_verdict(tables),
-        "statements": _statements(tables),
+        "verdict": method_verdict(tables),
+        "statements": statements(tables),
         "entries": [
             _entry(label, tables[label], pool, logits, outcomes.get(label), head) for label, logits in sides.items()
         ],
@@ -155,7 +154,7 @@ def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit, po
     return {
         **_head(head, pool, "model"),
         "models": {"unlearned": 1, "gold": len(pool.gold), "heldout": 0, "original": 1},
-        "verdict": _model_verdict(audit, policy),
+        "verdict": model_verdict(audit, policy),
         "statements": [],
         "entries": entries,
         "densities": _densities(pool, sides),
@@ -240,71 +239,6 @@ def _cost(costs: Sequence[Cost], retraining: int) -> Json:
 def median_seconds(costs: Sequence[Cost]) -> float:
     """Median wall time of several runs."""
     return float(np.median([cost.seconds for cost in costs]))
-
-
-def _statements(tables: Mapping[str, Table]) -> list[Json]:
-    """Was there something to forget, and does doing nothing look fine where people usually look?"""
-    forget = tables["original"]["klom"]["forget"]
-    test = tables["original"]["accuracy_gap"]["test"].extra
-    ratio = forget.value / forget.null
-    better = test["unlearned_mean"] - test["gold_mean"]
-    return [
-        {
-            "text": f"there was something to forget: original against gold, KLoM P95 on forget rows is "
-            f"{forget.value:.2f}, its null {forget.null:.2f}, {ratio:.1f} times as much",
-            "value": ratio,
-            "limit": f">= {INFORMATIVE:g}",
-            "holds": ratio >= INFORMATIVE,
-        },
-        {
-            "text": f"doing nothing looks fine on test rows: accuracy {test['unlearned_mean']:.3f}, "
-            f"gold {test['gold_mean']:.3f}",
-            "value": better,
-            "limit": ">= -0.01",
-            "holds": better >= -0.01,
-        },
-    ]
-
-
-def _method_verdict(tables: Mapping[str, Table]) -> Json:
-    start = tables["original"]["klom"]["forget"]
-    power = start.value >= INFORMATIVE * start.null
-    reason = "nothing to forget: the original is hardly farther from gold than gold is from itself"
-    return {
-        "state": "measured" if power else "inconclusive",
-        "reasons": [] if power else [reason],
-        "controls": [
-            {
-                "name": "the original is told from gold",
-                "holds": power,
-                "detail": f"KLoM P95 on forget rows {start.value:.2f}, null {start.null:.2f}",
-            },
-            {"name": "no gold model saw a forget row", "holds": True, "detail": "read from every model's mask"},
-        ],
-    }
-
-
-def _model_verdict(audit: ModelAudit, policy: Policy) -> Json:
-    controls = audit.controls
-    passed, needed = controls["gold_passed"], controls["gold_needed"]
-    return {
-        "state": audit.verdict,
-        "policy": f"{policy.name}, sha256 {policy.fingerprint()[:12]}",
-        "reasons": list(audit.reasons),
-        "controls": [
-            {
-                "name": "held-out gold passes",
-                "holds": bool(passed >= needed),  # type: ignore[operator]
-                "detail": f"{passed:.0%} of the gold models, left out in turn; {needed:.0%} are needed",
-            },
-            {
-                "name": "the original fails",
-                "holds": controls["original_verdict"] == "fail",
-                "detail": f"verdict on the original: {controls['original_verdict']}",
-            },
-            {"name": "no gold model saw a forget row", "holds": True, "detail": "read from every model's mask"},
-        ],
-    }
 
 
 def _looked_at_holdout(outcomes: Mapping[str, Outcome]) -> list[str]:
