@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from benchmarks import demo, klom, precision, processes, recipes, rows, stacked
+from benchmarks import calibration, demo, klom, precision, processes, recipes, rows, stacked
 from benchmarks.figure import Figure, Options, skipped, table
 from expunge.errors import NeedsError
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "processes": processes.measure,
     "rows": rows.measure,
     "klom": klom.measure,
+    "calibration": calibration.measure,
     "recipes": recipes.measure,
     "precision": precision.measure,
 }

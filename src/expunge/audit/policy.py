@@ -38,7 +38,7 @@ class Policy:
     model shows itself."""
     excess_margin: float | None = None
     """Largest excess of squared deviations over gold's, in gold variances, > 0; None as above."""
-    utility_alpha: float = 0.01
+    utility_alpha: float = 0.002
     """Chance, in (0, 0.5), that a gold model fails one of the four utility limits; each gets a quarter of it."""
 
     def __post_init__(self) -> None:

@@ -128,7 +128,9 @@ def audit(
 
 
 def guard(pool: Pool, logits: FloatArray, policy: Policy) -> list[str]:
-    """What speaks against the utility of a model, as sentences; none where it lies within gold's band.
+    """What speaks against the utility of a model, as sentences.
+
+    A term does where the model is worse than every gold model, and beyond the band that gold's spread gives.
 
     Args:
         pool: With gold's outputs.
@@ -142,7 +144,9 @@ def guard(pool: Pool, logits: FloatArray, policy: Policy) -> list[str]:
     against = ["The outputs do not depend on the row."] * bool(found.constant.any())
     against += ["Test accuracy is no better than always calling one class."] * bool(found.destroyed.any())
     for name, term in found.terms.items():
-        if term.extra["beyond"] > 0:
+        ours, lowest, highest = (term.extra[key] for key in ("unlearned_mean", "gold_min", "gold_max"))
+        worst = ours > highest if name == "calibration" else ours < lowest
+        if term.extra["beyond"] > 0 and worst:  # a band from the spread of gold is too narrow where most agree exactly
             loss, band = term.extra["loss"], term.extra["band"]
             against.append(f"{name.replace('_', ' ')} is worse than gold's by {loss:.3g}, its band is {band:.3g}.")
     return against
