@@ -23,7 +23,7 @@ from expunge.errors import check
 from expunge.methods.layers import last_layers, newborn, only, reset
 from expunge.methods.method import Method
 from expunge.problem import Problem
-from expunge.training import Batch, Run, descend
+from expunge.training import Batch, Run, follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +56,6 @@ class EuK(Method):
             return recipe.task.loss(model(retain.x), retain.y).mean()
 
         with only(model, moving):
-            descend(
-                moving,
-                run.epochs("retain", problem.rows, problem.retain, count=count),
-                objective,
-                run=run,
-                lr=recipe.lr,
-                optimizer_name=recipe.optimizer,
-                momentum=recipe.momentum,
-                weight_decay=recipe.weight_decay,
-                schedule=recipe.schedule,
-                statistics="running",
-                augmentation=recipe.augmentation,
-            )
+            stream = run.epochs("retain", problem.rows, problem.retain, count=count)
+            follow(recipe, moving, stream, objective, run)
         return model

@@ -2,7 +2,7 @@
 
 from expunge.training.cost import Cost, Meter
 from expunge.training.descend import descend, hold_outside, set_mode
-from expunge.training.fit import Trained, fit, input_shape, train
+from expunge.training.fit import Trained, fit, follow, input_shape, train
 from expunge.training.recipe import Recipe
 from expunge.training.run import Progress, Run, check_device, predict, silent
 from expunge.training.stream import Batch, Stream, member_mask
@@ -19,6 +19,7 @@ __all__ = [
     "check_device",
     "descend",
     "fit",
+    "follow",
     "hold_outside",
     "input_shape",
     "member_mask",

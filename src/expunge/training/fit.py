@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from expunge.training.cost import Cost
 from expunge.training.descend import descend
 from expunge.training.recipe import Recipe
 from expunge.training.run import Progress, Run, silent
-from expunge.training.stream import Batch
+from expunge.training.stream import Batch, Stream
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,16 @@ def train(recipe: Recipe, rows: Rows, indices: Indices, run: Run, *, role: str =
     def objective(batch: Batch) -> Tensor:
         return recipe.task.loss(model(batch.x), batch.y).mean()
 
-    descend(
+    stream = run.epochs(role, rows, indices, count=recipe.epochs, batch_size=recipe.batch_size)
+    follow(recipe, model, stream, objective, run)
+    return Trained(model, run.meter.cost(), run.history)
+
+
+def follow(recipe: Recipe, model: nn.Module, stream: Stream, objective: Callable[..., Tensor], run: Run) -> nn.Module:
+    """`descend` the way the recipe says: its optimiser, schedule and augmentation, statistics running."""
+    return descend(
         model,
-        run.epochs(role, rows, indices, count=recipe.epochs, batch_size=recipe.batch_size),
+        stream,
         objective,
         run=run,
         lr=recipe.lr,
@@ -84,7 +92,6 @@ def train(recipe: Recipe, rows: Rows, indices: Indices, run: Run, *, role: str =
         statistics="running",
         augmentation=recipe.augmentation,
     )
-    return Trained(model, run.meter.cost(), run.history)
 
 
 def check_indices(indices: Indices, rows: int) -> None:
