@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tests.report.parts import entry_verdict, epsilon, power, roc, strata, together
+
 METHODS = {  # name: (label, share of the way to gold, share of one retraining, damage on the other rows)
     "finetune": ("fine-tuning", 0.12, 0.16, 0.0),
     "neggrad_plus": ("NegGrad+", 0.62, 0.11, 0.35),
@@ -21,12 +23,16 @@ MARGIN = {"original": (7.5, 1.6), "gold": (1.6, 3.0)}  # forget rows: mean and s
 
 
 def make_result(kind="method", seed=0):
-    """A result of schema 1 with 11 entries, or 3 for kind "model"."""
-    draw = np.random.default_rng(seed)
+    """A result of schema 1 with 11 entries, or 3 for kind "model", with every part that its kind may have."""
+    draw, later = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     steps = {"original": ("original (do nothing)", 0.0, None, 0.0)}
     steps |= METHODS if kind == "method" else {"unlearned": ("unlearned (SCRUB)", 0.97, 0.21, 0.1)}
     steps["gold"] = ("gold (retrained)", 1.0, 1.0, 0.0)
     entries = [entry(name, *step, kind, draw) for name, step in steps.items()]
+    for one, (_, way, _, _) in zip(entries, steps.values(), strict=True):
+        one["measures"] |= together(way, estimate, later) if one["name"] != "gold" else {}
+        one |= {"verdict": entry_verdict(way)} if kind == "method" else {}
+    levels = {one["name"]: one["measures"]["klom"]["forget"]["value"] for one in entries[:-1]}
     return {
         "schema": 1,
         "kind": kind,
@@ -45,6 +51,7 @@ def make_result(kind="method", seed=0):
         "models": {"unlearned": 64 if kind == "method" else 1, "gold": 128, "heldout": 64, "original": 64},
         "retraining": {"visits": 30510.0, "seconds": 0.21},
         "verdict": verdict(kind),
+        "power": power(kind),
         "statements": statements(),
         "entries": entries,
         "densities": {split: densities(steps, split, draw) for split in ROWS},
@@ -53,6 +60,9 @@ def make_result(kind="method", seed=0):
             "unit": "nats",
             **{split: per_row(steps, split, draw) for split in ROWS},
         },
+        "roc": roc(steps),
+        **({"epsilon": epsilon(steps, later)} if kind == "method" else {}),
+        "strata": strata(levels),
         "limits": [
             "Rows outside the audited ones, and near duplicates of forget rows in retain.",
             "Attacks that see the weights, or the original and the unlearned model side by side.",
@@ -73,7 +83,8 @@ def verdict(kind):
     if kind == "model":
         reasons = ["Test accuracy lies inside gold's band, but the interval of KLoM on forget rows reaches its margin."]
         return {"state": "inconclusive", "reasons": reasons, "controls": controls}
-    return {"state": "measured", "reasons": ["A benchmark applies no policy."], "controls": controls}
+    reasons = ["Each method has a verdict of its own: 1 pass, 7 fail, 1 inconclusive."]
+    return {"state": "measured", "policy": "standard, sha256 0123456789ab", "reasons": reasons, "controls": controls}
 
 
 def statements():
@@ -148,7 +159,7 @@ def measures(name, way, damage, draw):
     attack = estimate(0.31 * abs(1 - way) + 0.006, 0.0112, 0.3098, draw)
     attack["stats"], attack["extra"] = (
         {},
-        {"unlearned_mean": 0.81 - 0.3 * way, "gold_mean": 0.51, "original_mean": 0.81},
+        {"unlearned_mean": 0.81 - 0.3 * way, "gold_mean": 0.51, "original_mean": 0.81, "null_high": 0.021},
     )
     found = {
         "klom": klom,
@@ -168,7 +179,7 @@ def estimate(value, null, start, draw):
         "null": null,
         "start": start,
         "stats": stats,
-        "extra": {"reverse": value * 0.9, "debiased": value - null},
+        "extra": {"reverse": value * 0.9, "debiased": value - null, "null_low": null * 0.93, "null_high": null * 1.08},
     }
 
 

@@ -1,7 +1,6 @@
 """The page: one file, no network, nothing from outside obeyed, and every number of the table on it."""
 
 import json
-from html.parser import HTMLParser
 
 import plotly.graph_objects as go
 import pytest
@@ -9,49 +8,11 @@ import pytest
 from expunge.errors import ConfigError, StoreError
 from expunge.report import page, render, rows, write_page
 from tests.report.fixture import make_result
+from tests.report.parsed import Page
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>%{y}"
 OPTIONAL = ["title", "command", "versions", "machine", "seed", "problem", "models", "retraining", "statements"]
-OPTIONAL += ["densities", "per_row", "limits"]
-VOID = {"meta", "link", "img", "br", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Tags, attributes, visible text, ids, and the JSON of the figures."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.words, self.scripts = [], [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *attribute) for attribute in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        (self.scripts if self.open and self.open[-1] in {"script", "style"} else self.words).append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    @property
-    def figures(self):
-        return json.loads(next(script for script in self.scripts if script.lstrip().startswith('{"')))
-
-    def values(self, name):
-        return [value for _, attribute, value in self.attributes if attribute == name]
+OPTIONAL += ["densities", "per_row", "power", "roc", "epsilon", "strata", "limits"]
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +51,15 @@ def test_every_entry_and_every_number_appears(whole):
 def test_sections_stand_in_order(whole):
     order = [
         "verdict",
+        "power",
         "statements",
         "table",
         "densities",
         "cost",
+        "roc",
         "rows",
+        "epsilon",
+        "strata",
         "measures",
         "glossary",
         "limits",
@@ -159,14 +124,14 @@ def test_terminal_commands_in_names_are_not_kept():
 def test_figures_are_valid_plotly(kind):
     figures = Page(render(make_result(kind))).figures
     names = {f"{figure}-{split}" for figure in ("density", "rows") for split in ("forget", "retain", "test")}
-    assert set(figures) == names | {"cost"}
+    assert set(figures) == names | {"cost", "roc", "strata"} | ({"epsilon"} if kind == "method" else set())
     for spec in figures.values():
         assert go.Figure({"data": spec["data"], "layout": spec["layout"]}).data
 
 
 def test_every_figure_says_what_it_shows(whole):
     plots = [value for tag, name, value in whole.attributes if tag == "div" and name == "aria-label"]
-    plots = [value for value in plots if " rows. " in value or " row. " in value]
+    plots = [value for value in plots if value != "Entries shown" and ". " in value]
     assert len(plots) == len(whole.figures)
     assert any("SCRUB: cost 21%, distance 1.83." in value for value in plots)
 
@@ -190,11 +155,84 @@ def test_thousands_of_rows_are_thinned_but_the_far_ones_stay():
 
 @pytest.mark.parametrize("absent", OPTIONAL)
 def test_optional_parts_may_be_absent_or_null(absent):
-    result = make_result("model")
+    result = make_result("method" if absent == "epsilon" else "model")
     result[absent] = None
     assert Page(render(result)).open == []
     del result[absent]
     assert Page(render(result)).open == []
+
+
+def test_hostile_texts_of_the_later_parts_are_only_shown():
+    result = make_result()
+    entry = result["entries"][1]
+    for values in (result["roc"]["entries"], result["epsilon"]["values"], result["strata"]["values"]):
+        values[HOSTILE] = values.pop(entry["name"])
+    entry["name"] = entry["label"] = entry["verdict"]["reasons"][0] = HOSTILE
+    result["roc"]["attack"] = result["power"]["text"][0] = result["strata"]["unit"] = HOSTILE
+    result["power"]["items"][0] = dict.fromkeys(("name", "unit", "detail"), HOSTILE) | {"value": 1.0}
+    result["epsilon"]["ids"] = [HOSTILE] * 80
+    text = render(result)
+    parsed = Page(text)
+    assert "<img" not in text.replace(page._plotly(), "")
+    assert "img" not in parsed.tags
+    assert parsed.open == []
+    assert parsed.text.count(HOSTILE) > 5
+    for name in ("roc", "epsilon", "strata"):
+        line = next(line for line in parsed.figures[name]["data"] if line.get("meta") == HOSTILE and "name" in line)
+        assert line["name"].startswith("&lt;/script&gt;")
+    assert parsed.figures["epsilon"]["data"][1]["text"][0].startswith("row &lt;/script&gt;&lt;img")
+
+
+def test_verdict_of_an_entry_is_a_word_and_a_sign(whole):
+    classes = [value for value in whole.values("class") if value.startswith("decided ")]
+    states = [entry["verdict"]["state"] for entry in make_result()["entries"]]
+    assert classes == [f"decided {state}" for state in states]
+    assert "21% 0.04 inconclusive" in whole.text
+    signs = whole.values("d")
+    assert sum(path == page.STATES["fail"].icon for path in signs) == states.count("fail")
+
+
+def test_measured_does_not_deny_the_verdicts_of_entries():
+    result = make_result()
+    assert "no policy was applied" not in Page(render(result)).text
+    for entry in result["entries"]:
+        entry["verdict"] = None
+    parsed = Page(render(result))
+    assert "no policy was applied" in parsed.text
+    assert "decided" not in " ".join(parsed.values("class"))
+
+
+def test_power_in_sentences_and_numbers(whole):
+    assert "a shift of all forget rows by 0.32 gold standard deviations" in whole.text
+    assert "smallest shift of a single row that is seen 0.507 gold sd of one row" in whole.text
+    assert "threshold of the policy – gold's own spread" in whole.text
+
+
+def test_power_of_sentences_alone_has_no_table():
+    result = make_result("model")
+    result["power"] = {"text": ["Nothing smaller than that."], "items": None}
+    parsed = Page(render(result))
+    assert "Nothing smaller than that." in parsed.text
+    assert "detail" not in parsed.values("data-title")
+
+
+def test_stripped_result_says_so_in_place_of_the_rows():
+    result = make_result() | {"stripped": True}
+    for name in ("per_row", "densities", "epsilon"):
+        del result[name]
+    for entry in result["entries"]:
+        del entry["accuracy"]
+    parsed = Page(render(result))
+    assert "Rows were stripped: this page holds aggregates only." in parsed.text
+    assert set(parsed.figures) == {"cost", "roc", "strata"}
+    assert "digits/forget" not in render(result)
+    assert "Rows were stripped" not in Page(render(make_result())).text
+
+
+def test_buttons_of_every_key_hide_what_is_drawn(whole):
+    drawn = {trace.get("meta") for spec in whole.figures.values() for trace in spec["data"]} - {None}
+    assert set(whole.values("data-entry")) == drawn
+    assert drawn == {entry["name"] for entry in make_result()["entries"]}
 
 
 def test_the_least_result():

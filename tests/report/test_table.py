@@ -4,11 +4,12 @@ import io
 
 from rich.console import Console
 
-from expunge.report import Cell, Column, columns, print_table, rows
+from expunge.report import Cell, Column, columns, print_table, render, rows
 from expunge.report.details import blocks
 from expunge.report.labels import SIDES, Box, place
 from expunge.report.marks import marks
 from tests.report.fixture import make_result
+from tests.report.parsed import Page
 
 
 def small(**changes):
@@ -86,6 +87,29 @@ def test_another_measure_leads_where_klom_is_absent():
     assert columns(result)[3].group == "Margin shift"
 
 
+def test_verdicts_stand_at_the_right_end():
+    result = small()
+    result["entries"][1]["verdict"] = {"state": "fail", "reasons": ["too far"]}
+    assert columns(result)[-1] == Column("", "verdict", text=True)
+    assert [row.cells[-1] for row in rows(result)] == [Cell("-"), Cell("fail", state="fail"), Cell("-")]
+
+
+def test_no_verdict_no_column():
+    result = small()
+    result["entries"][1]["verdict"] = None
+    assert columns(result)[-1].title == "seconds"
+    assert len(columns(result)) == len(rows(result)[1].cells)
+
+
+def test_no_accuracy_no_columns():
+    result = small()
+    for entry in result["entries"]:
+        entry["accuracy"] = None
+    assert [column.title for column in columns(result)] == ["forget", "retain", "test", "cost", "seconds"]
+    assert columns(result)[0].group == "KLoM P95"
+    assert texts(result, 1) == ["5.10", "-", "-", "12%", "0.02"]
+
+
 def printed(result, width):
     out = io.StringIO()
     print_table(result, Console(file=out, width=width))
@@ -106,7 +130,21 @@ def test_narrow_terminal_loses_no_number():
     assert max(map(len, text.splitlines())) <= 80
     for row in rows(result):
         assert all(cell.value in text and cell.aside in text for cell in row.cells)
+        assert len(row.cells) == len(columns(result))
     assert "KLoM P95 forget: null 0.70, start 9.20" in text
+
+
+def test_verdicts_of_a_wide_terminal_are_a_column():
+    line = next(line for line in printed(make_result(), 130).splitlines() if "SCRUB" in line)
+    assert line.split()[-1] == "inconclusive"
+
+
+def test_verdicts_of_a_narrow_terminal_stand_below():
+    text = printed(make_result(), 80)
+    assert "verdict pass: retraining (as a method), gold (retrained)" in text
+    assert "verdict inconclusive: SCRUB" in text
+    assert "verdict" not in text.partition("KLoM P95 forget: null")[0]
+    assert "verdict" not in printed(make_result("model"), 80)
 
 
 def test_names_are_not_obeyed_by_the_terminal():
@@ -123,6 +161,65 @@ def test_blocks_hold_interval_null_and_start():
     assert found["KLoM"].columns == ["value", "95% interval", "null", "start"]
     assert found["KLoM"].groups["forget"][1].cells == ["5.10", "4.80 to 5.40", "0.70", "9.20"]
     assert found["Accuracy"].groups["forget"][1].cells == ["0.912", "-", "+0.031"]
+
+
+def block_of(result, title):
+    return next(block for block in blocks(result) if block.title == title)
+
+
+def test_verdicts_lead_the_blocks_with_their_reasons():
+    result = small()
+    result["entries"][1]["verdict"] = {"state": "fail", "reasons": ["too far", "twice\x1b[2J"]}
+    block = blocks(result)[0]
+    assert (block.title, block.text, block.columns) == ("Verdicts", True, ["verdict", "reasons"])
+    (line,) = block.groups[""]
+    assert (line.label, line.cells) == ("SCRUB", ["fail", "too far\ntwice\ufffd[2J"])
+
+
+def test_verdict_without_reasons():
+    result = small()
+    result["entries"][1]["verdict"] = {"state": "pass", "reasons": None}
+    assert blocks(result)[0].groups[""][0].cells == ["pass", "-"]
+
+
+def test_band_of_the_null_needs_both_ends():
+    result = small(extra={"null_low": 0.61, "null_high": 0.84})
+    block = block_of(result, "KLoM")
+    assert block.columns == ["value", "95% interval", "null", "null band", "start"]
+    assert [line.cells[3] for line in block.groups["forget"]] == ["-", "0.61 to 0.84"]
+    assert "null band" not in block_of(small(extra={"null_high": 0.84}), "KLoM").columns
+
+
+def test_band_is_no_companion_of_an_unknown_measure():
+    result = small(extra={"null_low": 0.61, "null_high": 0.84, "odd_one": 2.5})
+    for entry in result["entries"][:2]:
+        entry["measures"] = {"margin_shift": entry["measures"].pop("klom")}
+    assert blocks(result)[0].columns == ["value", "95% interval", "null", "null band", "start", "odd one"]
+
+
+def test_measure_of_all_rows_stands_in_its_block_alone():
+    result = small()
+    result["entries"][1]["measures"]["tug_of_war"] = {"all": {"value": 0.25, "null": 0.01, "extra": {"tow": 0.75}}}
+    block = block_of(result, "Tug of war")
+    assert list(block.groups) == ["all"]
+    assert block.groups["all"][0].cells == ["0.250", "-", "0.010", "-", "0.750"]
+    assert block.note == "1 - ToW, distance to gold"
+    assert "all" not in [column.title for column in columns(result)]
+    assert "all rows" in Page(render(result)).text
+
+
+def test_rows_of_another_unit_are_left_out():
+    result = small(stats={"mean": 2.0, "p95": 5.1})
+    attack = {"value": 0.02, "stats": {"mean": 0.7, "p95": 2.5}}
+    result["entries"][1]["measures"]["population_attack"] = {"forget": attack}
+    assert block_of(result, "Population attack").columns == ["value", "95% interval", "null", "start"]
+    assert block_of(result, "KLoM").columns[-2:] == ["mean", "P95"]
+
+
+def test_counts_have_no_decimals():
+    result = small()
+    result["entries"][1]["measures"]["rank_ks"] = {"forget": {"value": 0.25, "extra": {"flagged": 12.0}}}
+    assert block_of(result, "Rank test, KS").groups["forget"][0].cells[-1] == "12"
 
 
 def test_small_numbers_keep_two_digits():

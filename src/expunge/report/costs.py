@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from expunge.report.digits import fixed, share
-from expunge.report.figures import GREY, Figure, axis, layout, note, short
+from expunge.report.figures import GREY, Figure, axis, layout, note, percent_ticks, short
 from expunge.report.labels import Box, place
 from expunge.report.marks import Mark, marks
 from expunge.report.result import Json, headline, part, role
@@ -58,7 +58,7 @@ def cost_figure(result: Json) -> Figure | None:
     frame = _frame(points, lines)
     title = axis(words.title, words.statistic, words.unit)
     drawn = layout("cost, share of one retraining (log scale)", title, HEIGHT)
-    drawn["xaxis"] |= {"type": "log", "range": [frame.left, frame.right], **_percent_ticks(frame)}
+    drawn["xaxis"] |= {"type": "log", "range": [frame.left, frame.right], **percent_ticks(frame.left, frame.right)}
     drawn["yaxis"] |= {"range": [0, frame.top], "rangemode": "tozero"}
     drawn["shapes"], drawn["annotations"] = _levels(lines)
     data = [_scatter(points, _places(points, frame, SIZES["wide"]))]
@@ -152,13 +152,3 @@ def _levels(lines: dict[str, float | None]) -> tuple[list[Json], list[Json]]:
             shapes.append({"type": "line", **ends, "line": {"color": GREY, "width": 1.5, "dash": dash[key]}})
             texts.append(note(says[key].format(fixed(value, 2)), x=0.005, y=value, xref="paper", yanchor="bottom"))
     return shapes, texts
-
-
-def _percent_ticks(frame: Frame) -> Json:
-    """1%, 2%, 5%, 10%... on the log axis; only the powers of ten over a long range."""
-    steps = (1, 2, 5) if frame.right - frame.left < 2.6 else (1,)
-    values = [
-        step * 10.0**power for power in range(math.floor(frame.left), math.ceil(frame.right) + 1) for step in steps
-    ]
-    inside = [value for value in values if frame.left <= math.log10(value) <= frame.right]
-    return {"tickmode": "array", "tickvals": inside, "ticktext": [f"{100 * value:.4g}%" for value in inside]}

@@ -1,13 +1,17 @@
-"""The tables under the main one: every measure with interval, null and start; accuracy; cost; settings."""
+"""The tables under the main one: verdicts; every measure with interval, null and start; accuracy; cost; settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from expunge.report.digits import ABSENT, count, decimals, fixed, gap, loose, seconds, share, span
-from expunge.report.result import SPLITS, Json, headline, label, named, part, printable, role
-from expunge.report.words import Measure, measure_words
+from expunge.report.result import SPLITS, TOGETHER, Json, headline, label, named, part, printable, role
+from expunge.report.words import MEASURES, Measure, measure_words
 
+BASIC = {"value": "value", "interval": "95% interval", "null": "null", "band": "null band", "start": "start"}
+OVER_ROWS = ("P95", "mean")
+"""Statistics that make one number of the rows' distances."""
+BAND = ("null_low", "null_high")
 STATS = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99"}
 
 
@@ -33,11 +37,12 @@ class Block:
 
 
 def blocks(result: Json) -> list[Block]:
-    """The tables that have something to show: measures first, the headline one leading."""
+    """The tables that have something to show: verdicts, then the measures, the headline one leading."""
     names = dict.fromkeys(
         [headline(result), *(name for entry in result["entries"] for name in part(entry, "measures"))]
     )
     every = [
+        verdict_block(result),
         *(measure_block(result, name) for name in names if name),
         accuracy_block(result),
         cost_block(result),
@@ -46,21 +51,39 @@ def blocks(result: Json) -> list[Block]:
     return [block for block in every if any(block.groups.values())]
 
 
+def verdict_block(result: Json) -> Block:
+    """The verdict on each entry, and the sentences that led to it."""
+    block = Block("Verdicts", "one for each entry that was judged", ["verdict", "reasons"], text=True)
+    for entry in result["entries"]:
+        own = part(entry, "verdict")
+        if own:
+            reasons = "\n".join(printable(str(reason)) for reason in own.get("reasons") or [])
+            line = Line(label(entry), role(entry), [str(own["state"]), reasons or ABSENT])
+            block.groups.setdefault("", []).append(line)
+    return block
+
+
 def measure_block(result: Json, name: str) -> Block:
-    """Value, interval, null, start, statistics over rows and companions of one measure, by split."""
-    words = measure_words(name)
-    found = [part(entry, "measures", name, split) for entry in result["entries"] for split in SPLITS]
+    """Value, interval, null, start, statistics over rows and companions of one measure, by split.
+
+    A measure whose value is no statistic over rows has rows of another unit: they are left out.
+    """
+    words, splits = measure_words(name), (*SPLITS, TOGETHER)
+    found = [part(entry, "measures", name, split) for entry in result["entries"] for split in splits]
     digits = decimals(own.get(key) for own in found for key in ("value", "null", "start"))
-    stats = [key for key in STATS if any(part(own, "stats").get(key) is not None for own in found)]
-    extras = [key for key in _extras(words, found) if any(part(own, "extra").get(key) is not None for own in found)]
+    basic = {key: title for key, title in BASIC.items() if key != "band" or any(map(_band, found))}
+    rowwise = words.statistic in OVER_ROWS or name not in MEASURES
+    stats = [key for key in STATS if rowwise and any(part(own, "stats").get(key) is not None for own in found)]
+    extras = {key: places for key in _extras(words, found) if (places := _places(found, key, digits)) is not None}
     titles = [STATS[key] for key in stats] + [words.extras.get(key, key.replace("_", " ")) for key in extras]
-    block = Block(words.title, _unit(words), ["value", "95% interval", "null", "start", *titles])
-    for split in SPLITS:
+    block = Block(words.title, _unit(words), [*basic.values(), *titles])
+    for split in splits:
         for entry in result["entries"]:
             own = part(entry, "measures", name, split)
             if own:
-                cells = _values(own, digits) + [fixed(part(own, "stats").get(key), digits) for key in stats]
-                cells += [fixed(part(own, "extra").get(key), digits) for key in extras]
+                cells = [_basic(own, key, digits) for key in basic]
+                cells += [fixed(part(own, "stats").get(key), digits) for key in stats]
+                cells += [fixed(part(own, "extra").get(key), places) for key, places in extras.items()]
                 block.groups.setdefault(split, []).append(Line(label(entry), role(entry), cells))
     return block
 
@@ -102,23 +125,35 @@ def settings_block(result: Json) -> Block:
     return block
 
 
-def _values(own: Json, digits: int) -> list[str]:
-    return [
-        fixed(own.get("value"), digits),
-        span(own.get("interval"), digits),
-        fixed(own.get("null"), digits),
-        fixed(own.get("start"), digits),
-    ]
+def _basic(own: Json, key: str, digits: int) -> str:
+    if key == "interval":
+        return span(own.get(key), digits)
+    return span(_band(own), digits) if key == "band" else fixed(own.get(key), digits)
+
+
+def _band(own: Json) -> list[float]:
+    """5% and 95% of the null; empty unless both are known."""
+    low, high = (part(own, "extra").get(key) for key in BAND)
+    return [] if low is None or high is None else [low, high]
 
 
 def _extras(words: Measure, found: list[Json]) -> list[str]:
-    """The companions to show: the known ones, or all of a measure that is not known."""
-    return list(words.extras) or list(dict.fromkeys(key for own in found for key in part(own, "extra")))
+    """The companions to show: the known ones, or all but the null's band of a measure that names none."""
+    every = dict.fromkeys(key for own in found for key in part(own, "extra"))
+    return list(words.extras) or [key for key in every if key not in BAND]
+
+
+def _places(found: list[Json], key: str, digits: int) -> int | None:
+    """Decimals of a companion's column: none for whole numbers; None where nobody has it."""
+    values = [part(own, "extra").get(key) for own in found]
+    known = [value for value in values if value is not None]
+    whole = all(float(value).is_integer() for value in known)
+    return (0 if whole else digits) if known else None
 
 
 def _unit(words: Measure) -> str:
-    statistic = f"{words.statistic} over rows" if words.statistic in {"P95", "mean"} else words.statistic
-    return ", ".join(text for text in (statistic, words.unit, "distance to gold") if text)
+    statistic = f"{words.statistic} over rows" if words.statistic in OVER_ROWS else words.statistic
+    return ", ".join(text for text in (statistic, words.unit, words.reading) if text)
 
 
 def _retraining(result: Json) -> str:

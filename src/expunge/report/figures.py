@@ -6,6 +6,7 @@ plotly reads a little HTML inside texts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from html import escape
 
@@ -26,6 +27,7 @@ class Figure:
         height: pixels.
         spec: plotly's data and layout, and `narrow`: positions of the labels on a narrow screen.
         wide: whether it takes the whole width.
+        note: a sentence below it; empty where there is nothing to add.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Figure:
     height: int
     spec: Json
     wide: bool = True
+    note: str = ""
 
 
 def layout(x: str, y: str, height: int, left: int = 64) -> Json:
@@ -64,7 +67,36 @@ def note(text: str, **where: object) -> Json:
 
 def axis(title: str, statistic: str, unit: str) -> str:
     """The title of an axis that shows a measure."""
-    return f"{title} {statistic}".strip() + (f" ({unit})" if unit else "")
+    return plain(f"{title} {statistic}".strip() + (f" ({unit})" if unit else ""))
+
+
+def percent_ticks(left: float, right: float, most: float = 2.6) -> Json:
+    """1%, 2%, 5%, 10%... on a log axis between two powers of ten.
+
+    Args:
+        left: power of ten at one end.
+        right: power of ten at the other.
+        most: a longer range than this has only the powers themselves.
+
+    Example:
+        >>> percent_ticks(-1.1, 0)["ticktext"], percent_ticks(-3, 0)["ticktext"]
+        (['10%', '20%', '50%', '100%'], ['0.1%', '1%', '10%', '100%'])
+    """
+    steps = (1, 2, 5) if right - left < most else (1,)
+    values = [step * 10.0**power for power in range(math.floor(left), math.ceil(right) + 1) for step in steps]
+    inside = [value for value in values if left <= math.log10(value) <= right]
+    return {"tickmode": "array", "tickvals": inside, "ticktext": [f"{100 * value:.4g}%" for value in inside]}
+
+
+def faint(colour: str, areas: int) -> str:
+    """A colour such as "#2f7fc1" for one of so many areas that lie over each other: the more, the fainter.
+
+    Example:
+        >>> faint("#ff0080", 1), faint("#ff0080", 10)
+        ('rgba(255,0,128,0.09)', 'rgba(255,0,128,0.03)')
+    """
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{min(0.09, 0.3 / areas):.2g})"
 
 
 def plain(text: str) -> str:

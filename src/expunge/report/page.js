@@ -15,12 +15,14 @@ for (const plot of plots) {
   Plotly.newPlot(plot, placed(spec, plot.clientWidth), spec.layout, still);
 }
 
-for (const button of document.querySelectorAll("[data-entry]")) {
+/* A button hides or shows its entry in every figure, whichever key it stands in. */
+const buttons = [...document.querySelectorAll("[data-entry]")];
+for (const button of buttons) {
   button.addEventListener("click", () => {
-    const shown = button.getAttribute("aria-pressed") !== "true";
-    button.setAttribute("aria-pressed", String(shown));
+    const name = button.dataset.entry, shown = button.getAttribute("aria-pressed") !== "true";
+    for (const other of buttons) if (other.dataset.entry === name) other.setAttribute("aria-pressed", String(shown));
     for (const plot of plots) {
-      const lines = plot.data.flatMap((line, at) => (line.meta === button.dataset.entry ? [at] : []));
+      const lines = plot.data.flatMap((line, at) => (line.meta === name ? [at] : []));
       if (lines.length) Plotly.restyle(plot, { visible: shown }, lines);
     }
   });

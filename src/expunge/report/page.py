@@ -21,11 +21,15 @@ from expunge.report.costs import cost_figure
 from expunge.report.densities import density_figures
 from expunge.report.details import blocks
 from expunge.report.digits import count, loose
-from expunge.report.marks import marks
+from expunge.report.epsilons import epsilon_figures
+from expunge.report.figures import Figure
+from expunge.report.marks import Mark, marks
 from expunge.report.per_row import row_figures
 from expunge.report.result import Json, checked, headline, part
+from expunge.report.roc import roc_figures
+from expunge.report.strata import strata_columns, strata_figures, strata_lines
 from expunge.report.table import CAPTION, columns, rows
-from expunge.report.words import GLOSSARY, STATES, measure_words
+from expunge.report.words import EACH, GLOSSARY, STATES, measure_words, number_words
 
 UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Letters that could end a script element, or a line of one, and how JSON spells them."""
@@ -80,8 +84,7 @@ def render(result: Json) -> str:
         ConfigError: a needed part of it is missing.
     """
     result = checked(result)
-    cost = cost_figure(result)
-    drawn = {"densities": density_figures(result), "cost": [cost] if cost else [], "rows": row_figures(result)}
+    drawn = _figures(result)
     figures = [figure for group in drawn.values() for figure in group]
     return (
         _environment()
@@ -90,22 +93,46 @@ def render(result: Json) -> str:
             result=result,
             title=str(result.get("title") or "expunge report"),
             state=STATES[result["verdict"]["state"]],
+            states=STATES,
+            meaning=_meaning(result),
             facts=_facts(result),
             columns=columns(result),
             groups=_groups(result),
             rows=rows(result),
             caption=CAPTION,
             marks=marks(result),
-            shown={trace["meta"] for figure in drawn["rows"] for trace in figure.spec["data"] if "meta" in trace},
+            keys={group: _key(result, drawn[group]) for group in drawn},
             measure=measure_words(headline(result)) if headline(result) else None,
             figures=drawn,
+            strata=(strata_columns(result), strata_lines(result)),
             blocks=blocks(result),
             glossary=_glossary(result),
             specs=_json({figure.key: figure.spec for figure in figures}),
             plotly=_plotly() if figures else "",
             loose=loose,
+            count=count,
+            number_words=number_words,
         )
     )
+
+
+def _figures(result: Json) -> dict[str, list[Figure]]:
+    """The figures of each section, in the order of the page."""
+    cost = cost_figure(result)
+    return {
+        "densities": density_figures(result),
+        "cost": [cost] if cost else [],
+        "roc": roc_figures(result),
+        "rows": row_figures(result),
+        "epsilon": epsilon_figures(result),
+        "strata": strata_figures(result),
+    }
+
+
+def _key(result: Json, figures: list[Figure]) -> list[Mark]:
+    """The entries that the buttons above these figures hide and show."""
+    drawn = {trace.get("meta") for figure in figures for trace in figure.spec["data"]}
+    return [mark for name, mark in marks(result).items() if name in drawn]
 
 
 @cache
@@ -141,6 +168,13 @@ def _json(value: object) -> Markup:
     for letter, spelled in UNSAFE.items():
         text = text.replace(letter, spelled)
     return Markup(text)
+
+
+def _meaning(result: Json) -> str:
+    """What the verdict says; where only single entries were judged, that they were."""
+    state = result["verdict"]["state"]
+    judged = any(part(entry, "verdict") for entry in result["entries"])
+    return EACH if judged and state == "measured" else STATES[state].meaning
 
 
 def _facts(result: Json) -> list[tuple[str, str]]:

@@ -34,22 +34,31 @@ def _row_figure(result: Json, split: str, rows: Json) -> Figure:
     p95 = {"type": "line", "xref": "x", "yref": "paper", "x0": 95, "x1": 95, "y0": 0, "y1": 1, "layer": "below"}
     drawn["shapes"] = [{**p95, "line": {"color": GREY, "width": 1, "dash": "2px,3px"}}]
     drawn["annotations"] = [note("P95", x=95, y=1, yref="paper", xanchor="right", yanchor="top")]
-    data = [_null_band(rows["null"])] if rows.get("null") else []
+    data = [null_band(rows["null"], "distance")] if rows.get("null") else []
     shown = {name: mark for name, mark in marks(result).items() if name in rows["values"]}
-    data += [_row_line(mark, rows, rows["values"][name]) for name, mark in shown.items()]
+    data += [row_line(mark, rows, rows["values"][name], "distance") for name, mark in shown.items()]
     alt = f"{words.title} of every {split} row. " + " ".join(
-        f"{mark.label}: half of the rows below {fixed(_quantile(rows['values'][name], 0.5), 2)}, "
-        f"95% below {fixed(_quantile(rows['values'][name], 0.95), 2)}."
+        f"{mark.label}: half of the rows below {fixed(quantile(rows['values'][name], 0.5), 2)}, "
+        f"95% below {fixed(quantile(rows['values'][name], 0.95), 2)}."
         for name, mark in shown.items()
     )
     spec = {"data": data, "layout": drawn}
     return Figure(f"rows-{split}", f"{split} rows", alt, height, spec, split == "forget")
 
 
-def _row_line(mark: Mark, rows: Json, values: Sequence[float | None]) -> Json:
-    ids, labels = rows["ids"], rows.get("labels") or []
+def row_line(mark: Mark, rows: Json, values: Sequence[float | None], what: str) -> Json:
+    """One entry's values in rising order; each point tells its row.
+
+    Args:
+        mark: how the entry is drawn.
+        rows: `ids` and `labels` of the rows; either may be absent.
+        values: [rows].
+        what: the values are, as hovering says it.
+    """
+    ids, labels = rows.get("ids") or [], rows.get("labels") or []
     order = sorted((value, at) for at, value in enumerate(values) if value is not None)
     ranks = _ranks(len(order))
+    row = "%{text}<br>" if ids or labels else ""
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -59,31 +68,34 @@ def _row_line(mark: Mark, rows: Json, values: Sequence[float | None]) -> Json:
         "x": [round(100 * (rank + 1) / len(order), 3) for rank in ranks],
         "y": [round(order[rank][0], 4) for rank in ranks],
         "text": [_row_text(ids, labels, order[rank][1]) for rank in ranks],
-        "hovertemplate": "%{text}<br>distance %{y:.2f}<extra>%{fullData.name}</extra>",
+        "hovertemplate": f"{row}{what} %{{y:.2f}}<extra>%{{fullData.name}}</extra>",
         "line": {"color": mark.colour, "width": 1.8, "dash": mark.dash},
         "marker": {"color": mark.colour, "symbol": mark.symbol, "size": 8, "maxdisplayed": 12},
     }
 
 
 def _row_text(ids: Sequence[object], labels: Sequence[object], at: int) -> str:
-    text = f"row {short(str(ids[at]), 60)}"
-    return f"{text}, label {short(str(labels[at]), 24)}" if at < len(labels) else text
+    says = [f"row {short(str(ids[at]), 60)}"] if at < len(ids) else []
+    says += [f"label {short(str(labels[at]), 24)}"] if at < len(labels) else []
+    return ", ".join(says)
 
 
-def _null_band(values: Sequence[float | None]) -> Json:
+def null_band(values: Sequence[float | None], what: str) -> Json:
+    """Gold against gold in rising order, as an area that begins at the left edge even with a single row."""
     known = sorted(value for value in values if value is not None)
     ranks = _ranks(len(known))
+    drawn = [round(known[rank], 4) for rank in ranks]
     return {
         "type": "scatter",
         "mode": "lines",
         "name": "null",
         "showlegend": False,
-        "x": [round(100 * (rank + 1) / len(known), 3) for rank in ranks],
-        "y": [round(known[rank], 4) for rank in ranks],
+        "x": [0.0, *(round(100 * (rank + 1) / len(known), 3) for rank in ranks)],
+        "y": [*drawn[:1], *drawn],
         "fill": "tozeroy",
         "fillcolor": BAND,
         "line": {"color": GREY, "width": 1},
-        "hovertemplate": "distance %{y:.2f}<extra>null: gold against gold</extra>",
+        "hovertemplate": f"{what} %{{y:.2f}}<extra>null: gold against gold</extra>",
     }
 
 
@@ -101,6 +113,12 @@ def _ranks(rows: int) -> list[int]:
     return sorted(below | set(range(rows - half, rows)))
 
 
-def _quantile(values: Sequence[float | None], at: float) -> float | None:
+def quantile(values: Sequence[float | None], at: float) -> float | None:
+    """The value that the share `at` of the known values does not exceed; None without any.
+
+    Example:
+        >>> quantile([3.0, None, 1.0, 2.0], 0.5), quantile([], 0.5) is None
+        (2.0, True)
+    """
     known = sorted(value for value in values if value is not None)
     return known[min(int(at * len(known)), len(known) - 1)] if known else None

@@ -9,22 +9,34 @@
     verdict     state "pass", "fail", "inconclusive" or "measured"; reasons [text];
                 controls [{name, holds, detail}]
     statements  [{text, value, limit, holds}]
+    power       what the audit could see: text [sentence], items [{name, value (number or null), unit, detail}]
     entries     original first, gold last, methods between; each of them
                 name, label, role ("control", "method", "unlearned"), paper, settings {}, notes {},
+                verdict {state "pass", "fail" or "inconclusive", reasons [text]}
                 accuracy {split: {mean, low, high}}          low, high: interval over models, may be null
-                measures {measure: {split: E}}               E: value, interval, null, start, stats {}, extra {}
+                measures {measure: {split: E}}               E: value, interval, null, start, stats {}, extra {};
+                                                             extra null_low, null_high: 5% and 95% of the null
                 cost {fraction, visits, seconds, forward {}, backward {}} or null
     densities   {split: {edges [B + 1], density {entry name: [B]}}}       margins, nats
     per_row     measure, unit, {split: {ids, labels, values {entry name: [rows]}, null [rows]}}
+    roc         attack (text), members, nonmembers (rows, at least 1), fpr [K] rising in (0, 1],
+                entries {entry name: {tpr [K], low [K], high [K]}}        low, high may be null
+    epsilon     ids [rows], values {entry name: [rows]}, null [rows], ceiling, models        lower bounds, nats
+    strata      measure, unit, shadows, rows {S: number}, scores {S: [least, most]},
+                values {entry name: {S: mean over rows}}, null {S: mean}          S: low, medium or high memorisation
+    stripped    true where everything about single rows was taken out
     limits      [text]: what was not tested
 
-Splits are forget, retain and test. `schema`, `kind`, `verdict.state` and `entries` with their `name` are
-needed; everything else may be absent, null, or hold for some of the entries and splits only.
+Splits are forget, retain and test; a measure that looks at all three together stands under "all". `schema`,
+`kind`, `verdict.state` and `entries` with their `name` are needed; everything else may be absent, null, or hold
+for some of the entries and splits only. Where `ids` are absent, rows are drawn without a name.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from expunge.errors import ConfigError, StoreError, unknown
@@ -34,7 +46,13 @@ SCHEMA = 1
 """Version of the result that this report reads; a newer one is refused."""
 NEEDED = ("kind", "verdict", "entries")
 KINDS = ("method", "model")
+DECIDED = ("pass", "fail", "inconclusive")
+"""Verdicts of a single entry."""
 SPLITS = ("forget", "retain", "test")
+TOGETHER = "all"
+"""Where a measure of forget, retain and test rows together stands."""
+STRATA = ("low", "medium", "high")
+"""Forget rows by memorisation: easy, between, hard."""
 
 Json = dict[str, Any]
 
@@ -63,6 +81,10 @@ def checked(result: Json) -> Json:
     for at, entry in enumerate(result["entries"]):
         if not entry.get("name"):
             raise ConfigError(f"result: entry {at} has no name")
+        own = part(entry, "verdict")
+        if own and own.get("state") not in DECIDED:
+            said = f"verdict of {entry['name']}: expected {', '.join(DECIDED)}"
+            raise ConfigError(f"{said}, got {own.get('state')!r}")
     _check_lengths(result)
     return {key: _finite(value) for key, value in result.items()}
 
@@ -78,14 +100,63 @@ def _check_schema(schema: object) -> None:
 
 def _check_lengths(result: Json) -> None:
     for split in SPLITS:
-        rows = part(result, "per_row", split)
-        for name, values in part(rows, "values").items():
-            if len(values) != len(rows.get("ids") or []):
-                raise ConfigError(f"per_row {split}: {len(rows.get('ids') or [])} ids, {len(values)} values of {name}")
+        _check_rows(f"per_row {split}", part(result, "per_row", split))
         shape = part(result, "densities", split)
         for name, values in part(shape, "density").items():
             if len(values) + 1 != len(shape.get("edges") or []):
                 raise ConfigError(f"densities {split}: {len(values)} values of {name} do not fit the edges")
+    _check_rows("epsilon", part(result, "epsilon"))
+    if part(result, "roc"):
+        _check_roc(result["roc"])
+    _check_strata(part(result, "strata"))
+
+
+def _check_rows(title: str, rows: Json) -> None:
+    """As many values of each entry and of the null as there are ids, or as of each other where ids are absent."""
+    lists = part(rows, "values") | ({"the null": rows["null"]} if rows.get("null") else {})
+    ids = rows.get("ids")
+    given = next(iter(lists.values()), []) if ids is None else ids
+    for name, values in lists.items():
+        if len(values) != len(given):
+            what = "rows" if ids is None else "ids"
+            raise ConfigError(f"{title}: {len(given)} {what}, {len(values)} values of {name}")
+
+
+def _check_roc(roc: Json) -> None:
+    for key in ("members", "nonmembers"):
+        if not (roc.get(key) or 0) >= 1:
+            raise ConfigError(f"roc: expected {key} of at least 1, got {roc.get(key)}")
+    fpr = roc.get("fpr") or []
+    if not _rising(fpr):
+        raise ConfigError("roc: expected fpr that rises from above 0 to at most 1")
+    for name, curve in part(roc, "entries").items():
+        for key in ("tpr", "low", "high"):
+            values = (curve or {}).get(key)
+            if values is not None and len(values) != len(fpr):
+                raise ConfigError(f"roc: {len(fpr)} fpr, {len(values)} {key} of {name}")
+
+
+def _rising(rates: Sequence[object]) -> bool:
+    """Whether these are numbers that rise within (0, 1].
+
+    Example:
+        >>> _rising([0.1, 1.0]), _rising([0.0, 1.0]), _rising([0.1, math.nan]), _rising([None])
+        (True, False, False, False)
+    """
+    numbers = [rate for rate in rates if isinstance(rate, int | float)]
+    rise = all(low < high for low, high in pairwise([0.0, *numbers]))
+    return rise and len(numbers) == len(rates) and max(numbers, default=0) <= 1
+
+
+def _check_strata(strata: Json) -> None:
+    by_stratum = {key: part(strata, key) for key in ("rows", "scores", "null")}
+    by_stratum |= {f"values of {name}": found or {} for name, found in part(strata, "values").items()}
+    for title, found in by_stratum.items():
+        if odd := sorted(set(found) - set(STRATA)):
+            raise ConfigError(f"strata: expected {', '.join(STRATA)} in {title}, got {odd[0]}")
+    for name, ends in part(strata, "scores").items():
+        if ends is not None and len(ends) != 2:
+            raise ConfigError(f"strata: expected least and most score of {name} rows, got {len(ends)} numbers")
 
 
 def part(tree: Json, *path: str) -> Json:

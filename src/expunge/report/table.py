@@ -5,17 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from expunge.report.digits import ABSENT, fixed, gap, seconds, share
-from expunge.report.result import SPLITS, Json, checked, headline, label, measured, named, part, printable, role
+from expunge.report.result import (
+    DECIDED,
+    SPLITS,
+    Json,
+    checked,
+    headline,
+    label,
+    measured,
+    named,
+    part,
+    printable,
+    role,
+)
 from expunge.report.words import measure_words
 
 DIGITS = {"accuracy": 3, "measure": 2}
 WIDE = 112
 """Columns of a terminal from which a cell stands on one line."""
+VERDICT = 14
+"""Columns of a terminal that the verdicts take."""
 CAPTION = (
     "In brackets: gap to gold. null: gold against gold. start: original against gold. "
     "cost: row visits as a share of one retraining."
@@ -24,25 +38,28 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Column:
-    """One column of numbers.
+    """One column of numbers, or of verdicts.
 
     Args:
         group: what stands above several columns, such as "accuracy"; empty where nothing does.
         title: its own heading.
         notes: null and start, where all rows share them.
+        text: whether its cells are words rather than numbers.
     """
 
     group: str
     title: str
     notes: tuple[str, ...] = ()
+    text: bool = False
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number, and what stands beside it in a quieter voice."""
+    """One number, and what stands beside it in a quieter voice; or a verdict, then `state` is its key in STATES."""
 
     value: str
     aside: str = ""
+    state: str = ""
 
     def __str__(self) -> str:
         return f"{self.value} {self.aside}".strip()
@@ -59,16 +76,17 @@ class Row:
 
 
 def columns(result: Json) -> list[Column]:
-    """The columns of numbers, as many as each row has cells."""
+    """The columns after the entry's name, as many as each row has cells."""
     result = checked(result)
     found = headline(result)
     words = measure_words(found)
     title = f"{words.title} {words.statistic}".strip()
     return [
-        *(Column("accuracy", split) for split in SPLITS),
+        *(Column("accuracy", split) for split in SPLITS if _any(result, "accuracy")),
         *(Column(title, split, _notes(result, found, split)) for split in SPLITS if found),
         Column("", "cost"),
         Column("", "seconds"),
+        *([Column("", "verdict", text=True)] if _any(result, "verdict") else []),
     ]
 
 
@@ -87,31 +105,49 @@ def rows(result: Json) -> list[Row]:
 
 def print_table(result: Json, console: Console) -> None:
     """Print the table that the page shows; a narrow terminal gets two lines per cell."""
-    wide = console.width >= WIDE
-    heads = columns(result)
+    judged = _any(result, "verdict")
+    wide = console.width >= WIDE + VERDICT * judged
+    heads = columns(result) if wide or not judged else columns(result)[:-1]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, int(wide), 0, 0), title_justify="left")
     table.title = Text(printable(str(result.get("title") or "")), style="bold")
     table.add_column("method" if result["kind"] == "method" else "model", overflow="fold", min_width=10)
     for column in heads:
         head = [column.group, column.title, *(column.notes if wide else ())]
-        table.add_column(Text("\n".join(line for line in head if line)), justify="right", no_wrap=wide)
+        side: JustifyMethod = "left" if column.text else "right"
+        table.add_column(Text("\n".join(line for line in head if line)), justify=side, no_wrap=wide)
     for row in rows(result):
         between = " " if wide else "\n"
-        cells = (Text(str(cell).replace(" (", f"{between}(")) for cell in row.cells)
+        cells = (Text(str(cell).replace(" (", f"{between}(")) for cell in row.cells[: len(heads)])
         table.add_row(Text(row.label), *cells, style="bold" if row.role == "gold" else "")
     console.print(table)
     if not wide:
         notes = (f"{column.group} {column.title}: {', '.join(column.notes)}" for column in heads if column.notes)
-        console.print(Text("\n".join(notes)))
+        console.print(Text("\n".join((*notes, *_verdicts(result)))))
     console.print(Text(CAPTION))
+
+
+def _verdicts(result: Json) -> list[str]:
+    """Verdicts as lines, for a terminal that has no room for their column."""
+    found = {state: [label(entry) for entry in result["entries"] if _state(entry) == state] for state in DECIDED}
+    return [f"verdict {state}: {', '.join(labels)}" for state, labels in found.items() if labels]
+
+
+def _state(entry: Json) -> str:
+    return str(part(entry, "verdict").get("state") or "")
+
+
+def _any(result: Json, key: str) -> bool:
+    """Whether some entry has that part."""
+    return any(part(entry, key) for entry in result["entries"])
 
 
 def _cells(result: Json, entry: Json) -> tuple[Cell, ...]:
     found = headline(result)
     return (
-        *(_accuracy(result, entry, split) for split in SPLITS),
+        *(_accuracy(result, entry, split) for split in SPLITS if _any(result, "accuracy")),
         *(_measure(result, entry, found, split) for split in SPLITS if found),
         *_cost(result, entry),
+        *([Cell(_state(entry) or ABSENT, state=_state(entry))] if _any(result, "verdict") else []),
     )
 
 

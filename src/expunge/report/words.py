@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from expunge.report.measures import MEASURES, Measure, measure_words
+
+__all__ = ["EACH", "GLOSSARY", "MEASURES", "STATES", "Measure", "State", "measure_words", "number_words"]
 
 
 @dataclass(frozen=True)
@@ -49,74 +53,27 @@ STATES = {
         "M2 2h20v20H2z",
     ),
 }
+EACH = (
+    "Every entry was judged by itself: its verdict stands in the table, and what led to it under Every measure. "
+    "There is none for all of them together."
+)
+"""What "measured" says where entries have verdicts of their own."""
 
-
-@dataclass(frozen=True)
-class Measure:
-    """How one measure is said.
-
-    Args:
-        title: its name in a heading.
-        unit: the unit of its value; empty where it has none.
-        statistic: how the rows become one number.
-        meaning: one or two plain sentences.
-        extras: which of `extra` are shown, and their column titles.
-    """
-
-    title: str
-    unit: str = ""
-    statistic: str = ""
-    meaning: str = ""
-    extras: dict[str, str] = field(default_factory=dict)
-
-
-MEASURES = {
-    "klom": Measure(
-        "KLoM",
-        "nats",
-        "P95",
-        "For every row, the KL divergence between the margins of the unlearned models and those of the gold "
-        "models. P95 is the value that 95% of the rows stay below. The target is the null.",
-        {"reverse": "reverse", "debiased": "minus null"},
-    ),
-    "gaussian_kl": Measure(
-        "Gaussian KL",
-        "nats",
-        "P95",
-        "Like KLoM, but a normal distribution is fitted to each row's margins, so fewer models are needed and "
-        "the shape of the distribution is not seen. The target is the null.",
-        {"reverse": "reverse", "variance_ratio": "variance ratio"},
-    ),
-    "activation_distance": Measure(
-        "Activation distance",
-        "",
-        "mean",
-        "Mean Euclidean distance between the softmax outputs of unlearned and of gold models, from 0 to 1.41. "
-        "The target is the null.",
-        {"ratio": "in units of null"},
-    ),
-    "jensen_shannon": Measure(
-        "Jensen-Shannon divergence",
-        "bits",
-        "mean",
-        "How far the softmax outputs of unlearned models lie from those of gold models, from 0 to 1. "
-        "The target is the null.",
-        {"ratio": "in units of null"},
-    ),
-    "population_attack": Measure(
-        "Population attack",
-        "AUC",
-        "gap",
-        "An attacker tells forget rows from holdout rows by one model's outputs. The distance is the gap "
-        "between the attack's AUC on the unlearned model and on gold; the target is gold's AUC, not 0.5.",
-        {
-            "unlearned_mean": "AUC",
-            "gold_mean": "gold's AUC",
-            "gold_sd": "gold's sd",
-            "original_mean": "original's AUC",
-        },
-    ),
+NUMBERS = {
+    "spread": "spread of gold's mean shift",
+    "shift": "smallest shift of all forget rows that is seen",
+    "row": "smallest shift of a single row that is seen",
+    "resolution": "shift that gold itself shows",
+    "threshold": "threshold of the policy",
+    "unlearned_needed": "unlearned models needed",
+    "gold_needed": "gold models needed",
+    "auc_half_width": "half width of an attack's AUC interval",
+    "epsilon_ceiling": "largest epsilon that can be shown",
+    "floor_auc_half_sd": "models to see half a gold sd in a row",
+    "floor_auc_quarter_sd": "models to see a quarter of a gold sd in a row",
 }
+"""How the numbers of what an audit can see are called."""
+
 
 GLOSSARY = {
     "gold": "A model trained from scratch with the same recipe, without the forget rows. It is what an "
@@ -124,7 +81,7 @@ GLOSSARY = {
     "distance to gold": "How far an unlearned model is from gold under a measure: 0 is the same. It counts in "
     "both directions, because forgetting more than gold does marks the rows as well.",
     "null": "The same measure on gold against other gold models. It is what chance alone gives: a distance "
-    "at the null is no sign of a difference.",
+    "at the null is no sign of a difference. 90% of such comparisons lie within the null band.",
     "start": "The same measure on the original against gold: the distance before anything was done.",
     "margin": "How sure a model is of a row's true label: its log-odds, in nats. 0 is even odds; at 5 the odds "
     "are about 150 to 1.",
@@ -136,11 +93,14 @@ GLOSSARY = {
 }
 
 
-def measure_words(name: str) -> Measure:
-    """How the measure is said; one that is not known here goes by its own name.
+def number_words(name: str) -> str:
+    """How a number of what the audit can see is called.
 
     Example:
-        >>> measure_words("margin_shift").title
-        'Margin shift'
+        >>> number_words("floor_klom"), number_words("gold_needed"), number_words("my_number")
+        ('models for KLoM', 'gold models needed', 'my number')
     """
-    return MEASURES.get(name) or Measure(name.replace("_", " ").capitalize())
+    floor = name.removeprefix("floor_")
+    if name in NUMBERS or floor == name:
+        return NUMBERS.get(name, name.replace("_", " "))
+    return f"models for {measure_words(floor).title}"
