@@ -27,6 +27,7 @@ from expunge import methods
 from expunge.data import MemoryRows, Rows
 from expunge.errors import ConfigError, NeedsError
 from expunge.methods import FORGET_KINDS, METHODS, NEEDS, Method, method
+from expunge.methods.search import Choice, Log, NearOne, Whole
 from expunge.problem import Problem
 from expunge.training import predict
 from tests.tiny import same_weights, tiny_problem, tiny_recipe
@@ -334,3 +335,27 @@ def test_a_method_imports_no_other_method_and_no_room_above(stem):
 def test_an_unknown_method_is_answered_with_close_matches():
     with pytest.raises(ConfigError, match=r"unknown method 'finetun'\nhint: did you mean finetune"):
         method("finetun")
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.search])
+def test_the_search_space_holds_legal_settings_alone(name):
+    """All lower ends together, all upper ends together, and each end beside the defaults."""
+    kind = METHODS[name]
+    assert kind.search.keys() <= {field.name for field in dataclasses.fields(kind)}
+    ends = {setting: ends_of(space) for setting, space in kind.search.items()}
+    for which in (0, -1):
+        kind(**{setting: values[which] for setting, values in ends.items()})
+    fixed = {setting: space.values[0] for setting, space in kind.search.items() if isinstance(space, Choice)}
+    for setting, values in ends.items():
+        for value in values:
+            kind(**{**fixed, setting: value})
+    for space in kind.search.values():
+        assert not isinstance(space, Log | NearOne) or 0 < space.low < space.high
+        assert not isinstance(space, Whole) or space.low < space.high
+
+
+def ends_of(space):
+    """What a search may come to, at its ends."""
+    if isinstance(space, Choice):
+        return space.values
+    return (1 - space.high, 1 - space.low) if isinstance(space, NearOne) else (space.low, space.high)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from expunge.data import Indices
 from expunge.errors import check
 from expunge.methods.method import Method
+from expunge.methods.search import Choice, Log, Search, Whole
 from expunge.problem import Problem
 from expunge.seeds import derive, generator
 from expunge.training import Batch, Run, descend, input_shape, member_mask
@@ -37,6 +38,7 @@ class BadTeacher(Method):
 
     paper: ClassVar = "arXiv:2205.08096"
     needs: ClassVar = frozenset({"retain"})
+    search: ClassVar[Search] = {"lr": Log(1e-5, 1e-2), "epochs": Whole(1, 5), "retain_share": Choice((0.3, 1.0))}
 
     retain_share: float = 0.3
     """Share of retain that is used, in (0, 1], drawn once. (code: vikram2000b/bad-teaching-unlearning)"""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from expunge.errors import check
 from expunge.methods.method import Method
+from expunge.methods.search import Log, Search, Whole
 from expunge.problem import Problem
 from expunge.training import Batch, Run, descend
 
@@ -26,6 +27,7 @@ class FineTune(Method):
 
     paper: ClassVar = "folklore"
     needs: ClassVar = frozenset({"retain"})
+    search: ClassVar[Search] = {"lr": Log(1e-3, 0.3), "epochs": Whole(1, 10)}
 
     epochs: int = 5
     """Passes over retain, >= 1. (code: if-loops/selective-synaptic-dampening)"""

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from expunge.errors import ConfigError, check
 from expunge.methods.method import Method
 from expunge.methods.reference import matched, measured
+from expunge.methods.search import Log, Search, Whole
 from expunge.problem import Problem
 from expunge.tasks import Task
 from expunge.training import Batch, Run, descend
@@ -38,6 +39,7 @@ class GradientAscent(Method):
 
     paper: ClassVar = "folklore"
     needs: ClassVar = frozenset({"forget_labels", "holdout"})
+    search: ClassVar[Search] = {"lr": Log(1e-4, 0.3), "epochs": Whole(1, 10)}
 
     stop: str = "holdout"
     """"holdout": at the loss of unseen rows; "cap": only the cap bounds each row; "never" needs

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from expunge.errors import check
 from expunge.methods.method import Method
+from expunge.methods.search import Log, Search, Whole
 from expunge.problem import Problem
 from expunge.training import Batch, Run, descend
 
@@ -31,6 +32,7 @@ class L1Sparse(Method):
 
     paper: ClassVar = "arXiv:2304.04934"
     needs: ClassVar = frozenset({"retain"})
+    search: ClassVar[Search] = {"alpha": Log(1e-5, 1e-2), "lr": Log(1e-3, 0.1), "epochs": Whole(3, 10)}
 
     alpha: float = 5e-4
     """Weight of the penalty in epoch 0, >= 0; search it on a log scale. (paper, unverified; the 0.2 that the released

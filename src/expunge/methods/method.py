@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from expunge.errors import NeedsError
+from expunge.methods.search import Search
 from expunge.problem import Problem
 from expunge.training import Cost, Progress, Run, silent
 
@@ -54,6 +55,8 @@ class Method(ABC):
     """"exact", "reproduced", "deviates" or "experimental": no published figure has been reproduced here yet."""
     stochastic: ClassVar[bool] = True
     """Whether two seeds give two results."""
+    search: ClassVar[Search] = {}
+    """What tuning may choose, and from where; empty: the method cannot be tuned. (ranges: ours)"""
 
     @abstractmethod
     def unlearn(self, problem: Problem, run: Run) -> nn.Module:

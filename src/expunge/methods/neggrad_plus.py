@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from expunge.errors import check
 from expunge.methods.method import Method
+from expunge.methods.search import Log, NearOne, Search, Whole
 from expunge.problem import Problem
 from expunge.training import Batch, Run, descend
 
@@ -27,6 +28,7 @@ class NegGradPlus(Method):
 
     paper: ClassVar = "arXiv:2302.09880"
     needs: ClassVar = frozenset({"retain", "forget_labels"})
+    search: ClassVar[Search] = {"retain_weight": NearOne(1e-4, 0.1), "lr": Log(1e-3, 0.1), "epochs": Whole(1, 10)}
 
     retain_weight: float = 0.95
     """a in (0, 1]; search 1 - a on a log scale. (code: meghdadk/SCRUB, small scale)"""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from expunge.errors import check
 from expunge.methods.method import Method
 from expunge.methods.relabel import ORDERS, REDRAW, label_stream
+from expunge.methods.search import Log, Search, Whole
 from expunge.problem import Problem
 from expunge.training import Batch, Run, descend
 from expunge.training.optim import OPTIMIZERS
@@ -33,6 +34,7 @@ class RandomLabel(Method):
 
     paper: ClassVar = "arXiv:2010.10981"
     needs: ClassVar = frozenset({"retain", "forget_labels"})
+    search: ClassVar[Search] = {"lr": Log(1e-5, 1e-2), "epochs": Whole(1, 5)}
 
     order: str = "mixed"
     """"mixed" (code: if-loops/selective-synaptic-dampening), "alternate": a forget epoch, then a retain epoch

@@ -24,6 +24,7 @@ from expunge.errors import check
 from expunge.methods.method import Method
 from expunge.methods.relabel import REDRAW, label_stream
 from expunge.methods.saliency import forget_saliency, top_share
+from expunge.methods.search import Choice, Log, Search, Whole
 from expunge.problem import Problem
 from expunge.training import Batch, Run, descend, hold_outside
 
@@ -34,6 +35,7 @@ class Salun(Method):
 
     paper: ClassVar = "arXiv:2310.12508"
     needs: ClassVar = frozenset({"retain", "forget_labels"})
+    search: ClassVar[Search] = {"lr": Log(1e-5, 5e-2), "share": Choice((0.25, 0.5, 1.0)), "epochs": Whole(1, 5)}
 
     share: float = 0.5
     """Share of all weights that may move, in (0, 1]; 1 is `random_label` with order="alternate".

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from expunge.errors import check, unknown
 from expunge.methods.method import Method
 from expunge.methods.reference import matched, measured
+from expunge.methods.search import Choice, Log, Search, Whole
 from expunge.problem import Problem
 from expunge.training import Batch, Run, Stream, descend
 from expunge.training.optim import OPTIMIZERS
@@ -45,6 +46,13 @@ class Scrub(Method):
 
     paper: ClassVar = "arXiv:2302.09880"
     needs: ClassVar = frozenset({"retain", "holdout"})
+    search: ClassVar[Search] = {
+        "lr": Log(1e-4, 1e-2),
+        "alpha": Log(1e-3, 1.0),
+        "epochs": Whole(3, 8),
+        "msteps": Whole(1, 3),
+        "decay_after": Choice(((),)),
+    }
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "small_scale": {
             "optimizer": "adam", "lr": 5e-4, "epochs": 10, "msteps": 3, "alpha": 0.5, "gamma": 1.0,

@@ -24,6 +24,7 @@ from torch import nn
 from expunge.errors import check
 from expunge.methods.importance import KINDS, dampen, importances
 from expunge.methods.method import Method
+from expunge.methods.search import Log, Search
 from expunge.problem import Problem
 from expunge.training import Run
 
@@ -35,6 +36,7 @@ class Ssd(Method):
     paper: ClassVar = "arXiv:2308.07707"
     needs: ClassVar = frozenset({"retain", "forget_labels"})
     stochastic: ClassVar = False
+    search: ClassVar[Search] = {"selection": Log(1.0, 100.0), "dampening": Log(0.1, 10.0)}
 
     dampening: float = 1.0
     """l > 0: smaller shrinks the selected weights more. (code: if-loops/selective-synaptic-dampening)"""
