@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from expunge.audit.roc import attack_gap, enough, tpr_at_fpr
+from expunge.audit.roc import attack_gap, enough, roc_curves, tpr_at_fpr
 from expunge.errors import ConfigError, NeedsError, ShapeError
 
 
@@ -40,6 +40,50 @@ def test_few_nonmembers_are_an_error_or_nan():
     assert np.isnan(tpr_at_fpr(np.zeros((2, 5)), np.zeros((2, 999)), strict=False)).all()
     with pytest.raises(ConfigError, match="rate"):
         tpr_at_fpr(np.zeros((1, 5)), np.zeros((1, 9)), rate=1.0)
+
+
+@pytest.mark.parametrize("digits", [None, 1, 0])
+def test_curves_equal_brute_force_and_the_single_rates(digits):
+    random = np.random.default_rng(3)
+    members, nonmembers = random.normal(0.5, 1, (3, 37)), random.normal(size=(3, 250))
+    if digits is not None:
+        members, nonmembers = members.round(digits), nonmembers.round(digits)
+    rates = np.array([0.0, 1e-9, 0.003, 0.004, 0.0079, 0.008, 0.1, 0.29, 0.5, 0.996, 0.999, 1.0])
+    found = roc_curves(members, nonmembers, rates)
+    assert found.shape == (3, 12)
+    for curve, inside, outside in zip(found, members, nonmembers, strict=True):
+        for tpr, rate in zip(curve, rates, strict=True):
+            cuts = [-np.inf, *outside]
+            allowed = [cut for cut in cuts if (outside > cut).sum() <= rate * 250 + 1e-6]
+            assert tpr == pytest.approx((inside > min(allowed)).mean())
+    for at in (6, 7, 8):  # rates with enough non-members
+        assert found[:, at] == pytest.approx(tpr_at_fpr(members, nonmembers, rate=rates[at]))
+    assert found[:, 0] == pytest.approx(tpr_at_fpr(members, nonmembers, rate=0))
+    assert np.diff(found, axis=1).min() >= 0
+
+
+def test_curves_stand_on_scikit_learns_and_need_no_number_of_nonmembers():
+    random = np.random.default_rng(4)
+    members, nonmembers = random.normal(1, 1, (1, 60)), random.normal(size=(1, 9))
+    rates = np.logspace(-4, 0, 50)
+    label = np.repeat([1, 0], [60, 9])
+    fpr, tpr, _ = roc_curve(label, np.concatenate([members[0], nonmembers[0]]), drop_intermediate=False)
+    expected = [tpr[fpr <= rate + 1e-12].max() for rate in rates]
+    assert roc_curves(members, nonmembers, rates)[0] == pytest.approx(expected)
+    alone = roc_curves(members, nonmembers[:, :1], np.array([0.5, 1.0]))
+    assert alone[0] == pytest.approx([(members > nonmembers[0, 0]).mean(), 1.0])
+
+
+def test_curves_do_not_depend_on_the_order_and_leave_their_input_alone():
+    random = np.random.default_rng(5)
+    members, nonmembers, rates = random.normal(size=(2, 30)), random.normal(size=(2, 40)), np.array([0.3, 0.05, 1.0])
+    before = members.copy(), nonmembers.copy()
+    found = roc_curves(members, nonmembers, rates)
+    assert np.array_equal(members, before[0])
+    assert np.array_equal(nonmembers, before[1])
+    assert np.array_equal(roc_curves(members[:, ::-1], nonmembers[:, ::-1], rates), found)
+    assert np.array_equal(roc_curves(members[::-1], nonmembers[::-1], rates), found[::-1])
+    assert np.array_equal(roc_curves(members, nonmembers, rates[::-1]), found[:, ::-1])
 
 
 def test_gap_is_to_golds_mean():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from expunge.data import DatasetRows, MemoryRows
+from expunge.data import DatasetRows, MemoryRows, joined
 from expunge.data.rows import byte_ids, content_ids
 from expunge.errors import ProblemError, ShapeError
 
@@ -133,3 +133,45 @@ def test_reading_a_dataset_leaves_the_global_generator_alone():
 
 def test_a_dataset_has_the_ids_of_its_content():
     assert DatasetRows(Pairs(rows(300))).ids == rows(300).ids
+
+
+def test_joined_rows_lie_end_to_end_with_their_ids_and_subjects():
+    first = rows(3, ids=list("abc"), subjects=["anna", "ben", "anna"], classes=["x", "y", "z"])
+    second = DatasetRows(Pairs(rows(2)), ids=["d", "e"], subjects=["cleo", "anna"])
+    both = joined(first, second)
+    assert isinstance(both, MemoryRows)
+    assert both.ids == ("a", "b", "c", "d", "e")
+    assert both.subjects == ("anna", "ben", "anna", "cleo", "anna")
+    assert both.classes == ("x", "y", "z")
+    assert torch.equal(both.x, torch.cat([first.x, rows(2).x]))
+    assert both.labels.tolist() == [0, 1, 2, 0, 1]
+    assert both.labels.dtype == torch.int64
+    assert joined(second, first).ids == ("d", "e", "a", "b", "c")
+
+
+def test_joined_rows_train_as_their_parts_would():
+    whole = rows(8)
+    parts = [whole.take(np.arange(0, 3)), whole.take(np.arange(3, 8))]
+    assert joined(*parts).fingerprint == whole.fingerprint
+    assert joined(*reversed(parts)).fingerprint != whole.fingerprint
+    assert joined(whole).fingerprint == whole.fingerprint
+    assert joined(DatasetRows(Pairs(whole))).fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_subjects_that_one_part_does_not_know_are_known_of_none(known):
+    parts = [rows(2, ids=list("ab")), rows(2, ids=list("cd"))]
+    parts[known] = rows(2, ids=parts[known].ids, subjects=["anna", "ben"])
+    assert joined(*parts).subjects is None
+
+
+def test_an_id_in_two_joined_parts_is_refused():
+    with pytest.raises(ProblemError, match="row ids: expected unique ids, got 'b' twice"):
+        joined(rows(2, ids=["a", "b"]), rows(2, ids=["b", "c"]))
+
+
+def test_joining_copies():
+    part = rows(3)
+    both = joined(part, rows(2, ids=["d", "e"]))
+    both.x[0] += 1
+    assert torch.equal(part.x, rows(3).x)

@@ -15,6 +15,7 @@ from expunge.audit.klom import klom
 from expunge.audit.lira import half_masks, lira, lira_scores
 from expunge.audit.margins import margins, probabilities
 from expunge.audit.memorisation import Memorisation, memorisation, strata
+from expunge.audit.method_audit import MethodAudit, Reference, method_audit
 from expunge.audit.model_audit import ModelAudit, model_audit
 from expunge.audit.one_run import OneRun, one_run
 from expunge.audit.population_attack import population_attack
@@ -36,10 +37,12 @@ __all__ = [
     "GaussianPoison",
     "Measure",
     "Memorisation",
+    "MethodAudit",
     "ModelAudit",
     "OneRun",
     "Power",
     "RankTests",
+    "Reference",
     "Utility",
     "accuracy",
     "accuracy_gap",
@@ -62,6 +65,7 @@ __all__ = [
     "lira_scores",
     "margins",
     "memorisation",
+    "method_audit",
     "model_audit",
     "one_run",
     "population_attack",

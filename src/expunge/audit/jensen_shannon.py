@@ -7,15 +7,14 @@ Deviations: a true JS; public codes average a reversed KL over batch and classes
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
 
 from expunge.audit.estimate import Estimate
 from expunge.audit.jackknife import FloatArray
+from expunge.audit.margins import probabilities
 from expunge.audit.pairs import estimate_over_pairs, pair_table
 
 LEAST = {"unlearned": 1, "gold": 2}
@@ -55,7 +54,16 @@ def jensen_shannon(
         1.0
     """
     return estimate_over_pairs(
-        "jensen_shannon", _divergence, unlearned, gold, original, heldout, least=LEAST, seed=seed, groups=groups
+        "jensen_shannon",
+        _divergence,
+        unlearned,
+        gold,
+        original,
+        heldout,
+        least=LEAST,
+        seed=seed,
+        groups=groups,
+        prepare=lambda logits: _with_entropy(probabilities(logits)),
     )
 
 
@@ -73,14 +81,20 @@ def jensen_shannon_rows(unlearned: FloatArray, gold: FloatArray) -> FloatArray:
         >>> jensen_shannon_rows(np.array([[[1.0, 0.0]]]), np.array([[[0.0, 1.0]]])).tolist()
         [1.0]
     """
-    return pair_table(_divergence, unlearned, gold)[1]
+    return pair_table(_divergence, _with_entropy(unlearned), _with_entropy(gold))[1]
+
+
+def _with_entropy(shares: FloatArray) -> FloatArray:
+    """[..., classes + 1]: a distribution and, behind it, its entropy, which every pair of it needs."""
+    return np.concatenate([shares, _entropy(shares)[..., None]], axis=-1)
 
 
 def _divergence(one: FloatArray, gold: FloatArray) -> FloatArray:
-    """H(m) - (H(p) + H(q)) / 2 of one model [rows, classes] against [models, rows, classes]."""
-    middle = _entropy((gold + one) / 2)
-    return np.clip(middle - (_entropy(gold) + _entropy(one)) / 2, 0.0, 1.0)
+    """H(m) - (H(p) + H(q)) / 2 of one model [rows, classes + 1] against [models, rows, classes + 1]."""
+    both = (gold + one) / 2
+    return np.clip(_entropy(both[..., :-1]) - both[..., -1], 0.0, 1.0)
 
 
 def _entropy(shares: FloatArray) -> FloatArray:
-    return np.asarray(-xlogy(shares, shares).sum(axis=-1) / math.log(2))
+    logs = np.log2(np.maximum(shares, np.finfo(np.float64).tiny))  # 0 log 0 = 0; faster than a masked logarithm
+    return np.asarray(-np.einsum("...c,...c->...", shares, logs))

@@ -70,18 +70,21 @@ def estimate_over_pairs(
     least: dict[str, int],
     seed: int,
     groups: npt.NDArray[Any] | None,
+    prepare: Callable[[FloatArray], FloatArray] = probabilities,
 ) -> Estimate:
     """Estimate of the mean distance over pairs; the arguments are those of the measure, logits throughout.
+
+    `prepare` turns the logits of several models into what `distance` compares, once for each model.
 
     The null is gold against other gold models and lies above 0; `extra["ratio"]` = matched / null.
     """
     check_margins(unlearned, gold, original, heldout, least=least, ndim=3)
-    golds = probabilities(gold)
+    golds = prepare(gold)
     sides = {"unlearned": unlearned, "original": original, "heldout": heldout}
     tables, rows = {}, {}
     for role, side in sides.items():
         if side is not None:
-            tables[role], rows[role] = pair_table(distance, probabilities(side[: len(unlearned)]), golds)
+            tables[role], rows[role] = pair_table(distance, prepare(side[: len(unlearned)]), golds)
     if len(tables.get("heldout", ())) < len(unlearned):  # too few held out: the null comes from splits of gold
         tables["gold"], _ = pair_table(distance, golds, golds)
 

@@ -62,8 +62,8 @@ def gap_to_gold(
     Returns:
         Estimate in the number's unit, 0 = gold's mean; the null is the mean gap of one gold to the others,
         which a perfect method reaches, not zero. Extra: `unlearned_mean`, `unlearned_sd`, `gold_mean`,
-        `gold_sd`, `gold_min`, `gold_max`, `signed` (unlearned_mean - gold_mean), `null_high` (95% quantile over
-        golds), `original_mean`, and with one unlearned model `rank_p`.
+        `gold_sd`, `gold_min`, `gold_max`, `signed` (unlearned_mean - gold_mean), `null_low` and `null_high` (5%
+        and 95% quantile over golds), `original_mean`, and with one unlearned model `rank_p`.
 
     Raises:
         ShapeError: `groups` has another length than `unlearned`.
@@ -84,6 +84,7 @@ def gap_to_gold(
         "gold_min": float(gold.min()),
         "gold_max": float(gold.max()),
         "signed": float(unlearned.mean() - gold.mean()),
+        "null_low": float(np.quantile(gaps, 0.05)),
         "null_high": float(np.quantile(gaps, 0.95)),
     }
     if original is not None:

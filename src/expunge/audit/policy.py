@@ -22,7 +22,7 @@ DERIVED = "gold"
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What a model audit demands.
+    """What an audit demands: of one model, or of a method by many of its models.
 
     Raises:
         ConfigError: a value is outside its range.
@@ -33,21 +33,35 @@ class Policy:
     """Level of the exact test, of the intervals and of the false discovery rate, in (0, 0.5)."""
     gold: int = 19
     """Fewest gold models, >= 19: with fewer no rank can reach 0.05."""
+    unlearned: int = 20
+    """Fewest unlearned models of a method audit, each from an original of its own, >= 10."""
     shift_margin: float | None = None
     """Largest mean shift of the forget rows, in gold standard deviations, > 0; None (in a file "gold"): what a gold
-    model shows itself."""
+    model shows itself. A method's distance is in nats: a shift of s standard deviations is s^2 / 2 of them."""
     excess_margin: float | None = None
-    """Largest excess of squared deviations over gold's, in gold variances, > 0; None as above."""
+    """Largest excess of squared deviations over gold's, in gold variances, > 0; None as above. Of one model only: a
+    method's distance holds its spread."""
     utility_alpha: float = 0.002
     """Chance, in (0, 0.5), that a gold model fails one of the four utility limits; each gets a quarter of it."""
 
     def __post_init__(self) -> None:
         check("alpha", self.alpha, "in (0, 0.5)", 0 < self.alpha < 0.5)
         check("gold", self.gold, "a whole number >= 19", isinstance(self.gold, int) and self.gold >= 19)
+        check(
+            "unlearned",
+            self.unlearned,
+            "a whole number >= 10",
+            isinstance(self.unlearned, int) and self.unlearned >= 10,
+        )
         for name in ("shift_margin", "excess_margin"):
             value = getattr(self, name)
             check(name, value, '> 0 or "gold"', value is None or (isinstance(value, int | float) and value > 0))
         check("utility_alpha", self.utility_alpha, "in (0, 0.5)", 0 < self.utility_alpha < 0.5)
+
+    @property
+    def method_margin(self) -> float | None:
+        """Largest distance of a method on forget rows, nats; None where gold's own spread gives it."""
+        return None if self.shift_margin is None else self.shift_margin**2 / 2
 
     def fingerprint(self) -> str:
         """SHA-256 of every demand; the name does not matter."""

@@ -73,6 +73,30 @@ def tpr_at_fpr(members: FloatArray, nonmembers: FloatArray, *, rate: float = 0.0
     return np.asarray((members > highest[:, None]).mean(axis=1))
 
 
+def roc_curves(members: FloatArray, nonmembers: FloatArray, rates: FloatArray) -> FloatArray:
+    """TPR of every model at several false-positive rates, however few non-members there are: for drawing.
+
+    Args:
+        members: [models, members] scores, higher = member.
+        nonmembers: [models, non-members] scores.
+        rates: [rates] in [0, 1]; below 1 / non-members the threshold is the highest non-member.
+
+    Returns:
+        [models, rates] float64 in [0, 1], rising along the rates.
+
+    Example:
+        >>> roc_curves(np.array([[5.0, 1.0]]), np.arange(4.0)[None], np.array([0.1, 0.5, 1.0])).tolist()
+        [[0.5, 0.5, 1.0]]
+    """
+    count = nonmembers.shape[1]
+    allowed = np.minimum(np.floor(rates * count + 1e-9).astype(np.intp), count)
+    ranked = np.sort(nonmembers, axis=1)[:, ::-1]
+    cuts = np.concatenate([ranked, np.full((len(ranked), 1), -np.inf)], axis=1)[:, allowed]  # [models, rates]
+    inside = np.sort(members, axis=1)
+    below = [np.searchsorted(one, cut, side="right") for one, cut in zip(inside, cuts, strict=True)]
+    return np.asarray(1 - np.stack(below) / members.shape[1])
+
+
 def attack_gap(
     name: str,
     scores: dict[str, FloatArray],

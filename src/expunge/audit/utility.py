@@ -5,7 +5,8 @@ Source:     accuracies as in every unlearning paper; calibration error with adap
 Objective:  per model: retain accuracy; test accuracy; worst class = min over classes of (test accuracy on the class
             - mean of gold's on it); calibration = sum over bins of (share of rows) * |accuracy - mean confidence|.
             A model is beyond the band where it is worse than the gold mean by more than
-            t_{N-1, 1 - alpha} * sd of gold * sqrt(1 + 1 / N).
+            t_{N-1, 1 - alpha} * sd of gold * sqrt(1 + 1 / N), of an accuracy at least by more than ROWS rows: gold
+            models that all get the same rows right do not show that another would.
 Deviations: bins hold equally many test rows, ordered by confidence (equal confidences by position); the error is
             biased upwards by the number of rows, equally for gold.
 """
@@ -29,6 +30,7 @@ from expunge.errors import NeedsError, ShapeError, check
 LEAST = {"unlearned": 1, "gold": 3}
 BINS = 15  # of the calibration error
 TERMS = ("retain_accuracy", "test_accuracy", "worst_class", "calibration")
+ROWS = 2  # of a split or class; with fewer errors than this the spread of gold is not known
 SAME = 1e-6  # largest difference of probabilities between rows that counts as constant output
 
 
@@ -120,7 +122,13 @@ def utility(
     }
     gaps = np.abs(right["unlearned"].mean(axis=0) - right["gold"].mean(axis=0))
     rows = {name: gaps[~test] if name == "retain_accuracy" else gaps[test] for name in TERMS}
-    terms = {name: _term(name, numbers[name], rows[name], alpha, groups) for name in TERMS}
+    smallest = int(np.unique(labels[test], return_counts=True)[1].min())
+    least = {
+        "retain_accuracy": ROWS / (~test).sum(),
+        "test_accuracy": ROWS / test.sum(),
+        "worst_class": ROWS / smallest,
+    }
+    terms = {name: _term(name, numbers[name], rows[name], alpha, groups, least.get(name, 0.0)) for name in TERMS}
     return Utility(
         terms,
         constant(unlearned[:, test], gold[:, test]),
@@ -174,9 +182,18 @@ def constant(unlearned: FloatArray, gold: FloatArray) -> npt.NDArray[np.bool_]:
         >>> constant(np.zeros((1, 2, 2)), np.eye(2)[None]).tolist()
         [True]
     """
-    flat = np.array([np.ptp(probabilities(one), axis=0).max() <= SAME for one in unlearned])
     single, single_gold = (np.ptp(side.argmax(axis=-1), axis=1) == 0 for side in (unlearned, gold))
-    return np.asarray((unlearned.shape[1] > 1) & (flat | (single & ~single_gold.any())))
+    return np.asarray((unlearned.shape[1] > 1) & (flat(unlearned) | (single & ~single_gold.any())))
+
+
+def flat(unlearned: FloatArray) -> npt.NDArray[np.bool_]:
+    """[models_u] true where the probabilities of [models_u, rows, classes] logits differ by at most 1e-6 between rows.
+
+    Example:
+        >>> flat(np.zeros((1, 2, 2))).tolist()
+        [True]
+    """
+    return np.array([np.ptp(probabilities(one), axis=0).max() <= SAME for one in unlearned])
 
 
 def _worst_class(right: dict[str, FloatArray], labels: npt.NDArray[Any]) -> dict[str, FloatArray]:
@@ -199,15 +216,20 @@ def _destroyed(accuracy: dict[str, FloatArray], labels: npt.NDArray[Any]) -> npt
 
 
 def _term(
-    name: str, numbers: dict[str, FloatArray], rows: FloatArray, alpha: float, groups: npt.NDArray[Any] | None
+    name: str,
+    numbers: dict[str, FloatArray],
+    rows: FloatArray,
+    alpha: float,
+    groups: npt.NDArray[Any] | None,
+    least: float,
 ) -> Estimate:
     """Gap to gold with loss and band; a larger calibration error is worse, of the others a smaller number."""
     ours, golds, before = numbers["unlearned"], numbers["gold"], numbers.get("original")
     result = gap_to_gold(name, ours, golds, before, rows=rows, groups=groups)
     sign, count = (1 if name == "calibration" else -1), len(golds)
     losses = sign * (ours - golds.mean())
-    band = float(stdtrit(count - 1, 1 - alpha) * golds.std(ddof=1) * math.sqrt(1 + 1 / count))
-    result.extra.update(loss=float(losses.mean()), band=band, beyond=float((losses > band).mean()))
+    band = max(least, float(stdtrit(count - 1, 1 - alpha) * golds.std(ddof=1) * math.sqrt(1 + 1 / count)))
+    result.extra.update(loss=float(losses.mean()), band=band, beyond=float((losses > band * (1 + 1e-9)).mean()))
     if before is not None:
         result.extra["loss_start"] = float(sign * (before.mean() - golds.mean()))
     return result

@@ -191,6 +191,23 @@ class DatasetRows(Rows):
         )
 
 
+def joined(*parts: Rows) -> MemoryRows:
+    """Several rows laid end to end, in memory.
+
+    Raises:
+        ProblemError: an id stands in two of them.
+    """
+    pairs = [part.batch(np.arange(len(part))) for part in parts]
+    known = all(part.subjects is not None for part in parts)
+    return MemoryRows(
+        torch.cat([x for x, _ in pairs]),
+        torch.cat([y for _, y in pairs]),
+        ids=[row_id for part in parts for row_id in part.ids],
+        subjects=[subject for part in parts for subject in part.subjects or ()] if known else None,
+        classes=parts[0].classes,
+    )
+
+
 def content_ids(x: Tensor, y: Tensor) -> tuple[str, ...]:
     """A 16-digit hash of each row's content; the n-th repeat of a content gets `#n` behind it.
 
