@@ -5,6 +5,11 @@
     processes   one process per core against one process with as many threads
     rows        rows in memory against a DataLoader
     klom        one measure against its slow form
+    challenge   the challenge's score against every threshold
+    attacks     LiRA and RMIA against their slow forms
+    one_run     the one-run audit's bounds
+    whole       a whole audit from stored margins
+    calibration do verdicts hold their level, and what do they see
     recipes     accuracy and seconds of the named recipes
     precision   bf16 against float32 on this machine
 

@@ -11,7 +11,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from benchmarks import calibration, demo, klom, precision, processes, recipes, rows, stacked
+from benchmarks import (
+    attacks,
+    calibration,
+    challenge,
+    demo,
+    klom,
+    one_run,
+    precision,
+    processes,
+    recipes,
+    rows,
+    stacked,
+    whole,
+)
 from benchmarks.figure import Figure, Options, skipped, table
 from expunge.errors import NeedsError
 
@@ -21,6 +34,10 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "processes": processes.measure,
     "rows": rows.measure,
     "klom": klom.measure,
+    "challenge": challenge.measure,
+    "attacks": attacks.measure,
+    "one_run": one_run.measure,
+    "whole": whole.measure,
     "calibration": calibration.measure,
     "recipes": recipes.measure,
     "precision": precision.measure,

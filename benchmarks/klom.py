@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
 import numpy as np
 
-from benchmarks.clock import in_turn, threads
+from benchmarks.clock import in_turn, seconds, threads
 from benchmarks.figure import Figure, Options
 from expunge.audit.jackknife import FloatArray
 from expunge.audit.klom import CLIP, EPS, PRESETS, klom_rows
 
 ROWS, MODELS = 10_000, 100
+LARGE = 60_000
+"""Rows of the timing without a loop beside it."""
 CHECKED = 500
 """Rows on which the loop is run."""
 
@@ -29,12 +32,18 @@ def measure(options: Options) -> Iterator[Figure]:
     yield Figure(what=what, measured=pair.ours, unit="s", most=1)
     yield Figure(what=f"  over the loop ({len(few)} rows)", measured=pair.ratio * ROWS / len(few), unit="times")
     yield Figure(what=f"  largest difference to the loop, {len(few)} rows, nats", measured=float(difference), most=1e-9)
+    unlearned, gold = margins(MODELS, LARGE, seed=0), margins(MODELS, LARGE, seed=1)
+    with threads(1):
+        runs = [seconds(lambda: klom_rows(unlearned, gold)) for _ in range(options.times)]
+    yield Figure(
+        what=f"  {LARGE:,} rows x ({MODELS} + {MODELS}) models, one core", measured=median(runs), unit="s", most=2
+    )
 
 
-def margins(models: int, rows: int, *, seed: int) -> FloatArray:
+def margins(models: int, rows: int, *, seed: int, sd: float = 2) -> FloatArray:
     """Gaussian margins `[models, rows]`, nats, float32; the rows' own means are the same for every seed."""
     means = np.random.default_rng(99).normal(4, 4, rows)
-    drawn = means + np.random.default_rng(seed).normal(0, 2, (models, rows))
+    drawn = means + np.random.default_rng(seed).normal(0, sd, (models, rows))
     return drawn.astype(np.float32)
 
 

@@ -2,7 +2,7 @@
 
 README.md           the table of methods, between its two marks
 docs/methods.md     one section a method: the head of its file and its flags
-docs/measures.md    one section a measure
+docs/measures.md    the table of measures, and one section a measure
 docs/cli.md         the help of every command
 """
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from expunge.audit import MEASURES
 from expunge.cli import COMMANDS, app
 from expunge.cli.flags import described
-from expunge.cli.listings import summary
+from expunge.cli.listings import COST, measure_cells, summary
 from expunge.methods import METHODS, Method
 
 ROOT = Path(__file__).parent.parent
@@ -76,9 +76,19 @@ def _method_section(kind: type[Method]) -> str:
 
 
 def measures_page() -> str:
-    """Every measure: the head of its file and its docstring."""
+    """The table of measures; then every measure: the head of its file and its docstring."""
     sections = [f"## {name}\n\n```text\n{measure.page}\n```\n" for name, measure in MEASURES.items()]
-    return f"{NOTE}# Measures\n\n" + "\n".join(sections)
+    return f"{NOTE}# Measures\n\n{measures_table()}\n\n{COST}\n\n" + "\n".join(sections)
+
+
+def measures_table() -> str:
+    """Measures x mode x models x cost x null."""
+    lines = ["| measure | mode | models (advised) | cost | null | what |", "|---|---|---|---|---|---|"]
+    for measure in MEASURES.values():
+        name, mode, models, *rest = measure_cells(measure)
+        cells = f"[`{name}`](#{name})", mode, models.replace("\n", ", "), *rest
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def cli_page() -> str:

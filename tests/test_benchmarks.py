@@ -1,20 +1,25 @@
 """What the benchmarks compare with, at sizes where nothing is timed; and the one slow test that is."""
 
 import json
+import math
 import os
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import klom, plain, precision, processes, recipes, stacked
+from benchmarks import attacks, challenge, klom, one_run, plain, precision, processes, recipes, stacked
 from benchmarks import rows as in_memory
 from benchmarks.clock import paired, threads
 from benchmarks.figure import HEADINGS, Figure, Options, number, table
 from benchmarks.memory import AVAILABLE, family, parents, resident
+from expunge.audit.challenge import challenge_rows
 from expunge.audit.klom import klom_rows
+from expunge.audit.lira import lira_scores
+from expunge.audit.rmia_scores import beaten, rmia_scores
 from expunge.fleet import Here
 from expunge.fleet.task import KIND
 from expunge.store import Store
@@ -24,6 +29,12 @@ from expunge.training.stream import epochs
 from tests.tiny import same_weights, tiny_recipe, tiny_rows
 
 TINY = tiny_recipe(epochs=2, batch_size=16)
+SIZES = {
+    challenge: {"ROWS": 4, "MODELS": 16, "CHECKED": len(challenge.KINDS), "FEW": 8},
+    attacks: {"SHADOWS": 15, "ROWS": 60, "REFERENCES": 4, "ATTACKED": 200, "POPULATION": 40, "CHECKED": 20},
+    klom: {"ROWS": 40, "MODELS": 10, "LARGE": 50, "CHECKED": 20},
+    one_run: {},
+}
 
 
 def test_a_goal_holds_from_its_bound_on():
@@ -121,6 +132,109 @@ def test_slow_klom_equals_the_fast_one():
     assert slow[4] > 5
 
 
+@pytest.mark.parametrize(
+    ("unlearned", "gold", "epsilon"),
+    [
+        ([0, 1], [5, 6], 50),  # one threshold tells them apart
+        ([0, 1e-3], [0, 1], 50),  # peaky
+        ([2, 2, 2], [2, 2], 0),  # every threshold has one kind of mistake alone
+        ([0, 10, 10, 10], [-1, -1, -1, 1], math.log((0.75 - 1e-5) / 0.25)),  # single family: margin >= 1
+        ([0, 0, 0, 4], [-10, -10, 10, 2], math.log((0.75 - 1e-5) / 0.25)),  # double family alone: -3 <= margin <= 3
+    ],
+)
+def test_every_threshold_by_hand(unlearned, gold, epsilon):
+    assert challenge.one_row(np.array(unlearned, float), np.array(gold, float)) == pytest.approx(epsilon, abs=1e-12)
+
+
+def test_every_threshold_equals_the_measure_on_every_kind_of_row():
+    unlearned, gold = challenge.cases(3 * len(challenge.KINDS), 12, seed=1)
+    found = challenge.every_threshold(unlearned[:10], gold)
+    assert found == pytest.approx(challenge_rows(unlearned[:10], gold), abs=1e-9)
+    slow = dict(zip(challenge.KINDS, found, strict=False))
+    assert slow["peaky"] == slow["disjoint"] == slow["constant"] == 50
+    assert slow["constant and equal"] == 0
+    assert all(0 < slow[kind] < 50 for kind in ("shifted", "unequal spread", "tied", "equal ranges"))
+
+
+def test_kinds_of_rows_are_what_they_say():
+    sides = dict(zip(challenge.KINDS, np.stack(challenge.cases(len(challenge.KINDS), 40, seed=0)).T, strict=True))
+    spans = {kind: np.ptp(both, axis=0) for kind, both in sides.items()}
+    assert spans["peaky"].min() < 0.01 * spans["peaky"].max()
+    assert spans["equal ranges"].tolist() == [4, 4]
+    assert len(np.unique(sides["tied"])) < 10
+    assert spans["constant"].tolist() == [0, 0]
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="reads /proc: Linux only")
+def test_a_process_alone_is_smaller_than_this_one():
+    few = challenge.cases(3, 16, seed=0)
+    assert 10 < challenge.memory(*few).measured < resident(os.getpid()) / 1e6, "torch is not loaded"
+    with pytest.raises(RuntimeError, match="zero-size array"):
+        challenge.memory(np.zeros((2, 1)), np.zeros(0))
+
+
+def test_slow_lira_by_hand():
+    shadows = np.array([[1.0, 0], [3, 4], [-1, -2], [1, 2]])
+    told = {"membership": np.array([[True] * 2] * 2 + [[False] * 2] * 2), "at": np.arange(2)}
+    target = np.array([2.0, 2.0])  # IN: medians 2, 2, sd 1, 2; OUT: medians 0, 0, sd 1, 2
+    assert attacks.with_scipy(target, shadows, variance="per_row", **told) == pytest.approx([2, 0.5])
+    assert attacks.with_scipy(target, shadows, variance="pooled_centered", **told) == pytest.approx([0.8, 0.8])
+
+
+def test_slow_rmia_by_hand():
+    references = np.array([[0.2, 0.5], [0.4, 0.7], [0.9, 0.9]])
+    saw = np.array([[False, True], [False, False], [True, True]])
+    assert attacks.mean_out(references, saw) == pytest.approx([0.3, 0.7])
+    ratio, population = np.array([2.0, 0, 5, 2, 1, 0, 2]), np.arange(7) >= 3
+    scores, ties = attacks.all_pairs(ratio, population, np.array([0, 1]))
+    assert scores.tolist() == [0.5, 0], "beats 1 and 0; 0 against 0 is no victory"
+    assert ties == 2
+    assert beaten(ratio[:2], ratio[3:]).tolist() == scores.tolist()
+
+
+def test_memory_that_is_given_back_counts():
+    assert 8e6 <= attacks.allocated(lambda: np.zeros(10**6).sum()) < 9e6
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for file, sizes in SIZES.items():
+        for name, value in sizes.items():
+            monkeypatch.setattr(file, name, value)
+
+
+@pytest.mark.parametrize(
+    ("file", "goals"),
+    [
+        (challenge, ["<= 0.05 s", "<= 300 MB", "<= 1e-06", ">= 0.17, <= 0.21", "-"]),
+        (attacks, ["<= 0.5 s", "<= 1e-10", "<= 0.5 s", "<= 1e-10", "<= 2 s", "<= 200 MB", "<= 0"]),
+        (klom, ["<= 1 s", "-", "<= 1e-09", "<= 2 s"]),
+        (one_run, ["-", "<= 0.0001", "<= 0.0001"]),
+    ],
+)
+def test_measures_have_goals_that_small_sizes_reach(file, goals, small):
+    figures = list(file.measure(Options(times=1)))
+    assert [figure.goal for figure in figures] == goals
+    reached = [figure for figure in figures if not figure.what.startswith("  F of gold")]  # takes many models
+    assert [figure.what for figure in reached if figure.holds is False] == []
+    assert file.measure in command.BENCHMARKS.values()
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "wrong", "missed"),
+    [
+        (challenge, "challenge_rows", lambda unlearned, gold: challenge_rows(unlearned, gold) + 1e-5, 1),
+        (attacks, "lira_scores", partial(lira_scores, center="mean"), 2),
+        (attacks, "rmia_scores", partial(rmia_scores, gamma=1 - 1e-9), 1),  # ties count
+        (one_run, "CHECKS", (((1000, 1000, 621), 0.3803),), 1),
+    ],
+)
+def test_a_wrong_measure_misses_its_goal(file, name, wrong, missed, small, monkeypatch):
+    monkeypatch.setattr(file, name, wrong)
+    figures = [figure for figure in file.measure(Options(times=1)) if "difference" in figure.what]
+    assert sum(figure.holds is False for figure in figures) == missed
+
+
 def test_stacks_are_compared_with_the_same_models():
     rows = tiny_rows(40, seed=0)
     stacks = stacked.in_stacks(TINY, rows, range(5), 3)
@@ -191,7 +305,7 @@ def test_without_data_a_figure_says_why_it_is_skipped(name, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stacked", "klom"])
+@pytest.mark.parametrize("name", ["stacked", "klom", "challenge", "attacks", "one_run"])
 def test_goals_hold_here(name):
     figures = command.figures(name, Options(times=3))
     assert [figure.what for figure in figures if figure.holds is False] == []

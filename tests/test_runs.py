@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,15 @@ from expunge import runs
 from expunge.data import ForgetSet, MemoryRows
 from expunge.errors import NeedsError, ProblemError, StoreError
 from expunge.methods import method
-from expunge.runs import accuracies, accuracy_on, forget_run, open_run, open_unlearned, train_run
+from expunge.runs import (
+    accuracies,
+    accuracy_on,
+    check_same_request,
+    forget_run,
+    open_run,
+    open_unlearned,
+    train_run,
+)
 from expunge.store.folder import MANIFEST, file_hash, seal
 from expunge.tasks import Classification
 from expunge.training import Recipe, fit, predict
@@ -75,6 +84,24 @@ def test_an_opened_unlearned_model_is_the_one_that_was_kept(made):
     assert opened.facts["method"] == "finetune"
     assert opened.facts["settings"]["epochs"] == 1
     assert opened.facts["seed"] == 5
+
+
+def test_an_opened_run_gives_back_what_the_method_returned(made):
+    _, _, unlearned, result = made
+    for found in (unlearned.unlearned, open_unlearned(made[0] / "out").unlearned):
+        assert same_weights(found.model, result.model)
+        assert (found.method, found.settings, found.seed) == (result.method, result.settings, result.seed)
+        assert (found.method, found.seed) == ("finetune", 5)
+        assert found.cost == result.cost
+        assert found.cost.backward == {"retain": 110}
+        assert found.notes == result.notes
+        assert found.history == [], "the folder does not keep it"
+
+
+def test_notes_of_a_method_come_back(made, tmp_path):
+    _, result = forget_run(made[1], FORGET, method("reset_finetune")(preset="kde"), tmp_path / "out")
+    assert result.notes["holdout_rows_trained_on"] > 0
+    assert open_unlearned(tmp_path / "out").unlearned.notes == json.loads(json.dumps(result.notes))
 
 
 def test_a_class_keeps_its_kind(made, tmp_path):
@@ -245,3 +272,48 @@ def test_accuracies_are_counted_by_split(made):
     assert measured["test"] == pytest.approx(float(on_test.float().mean()))
     assert measured["holdout"] == accuracy_on(parent.model, parent.recipe, problem.holdout)
     assert len(predict(parent.model, problem.rows)) == 120
+
+
+# Several folders
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory, tiny, made):
+    """Unlearned models beside that of `made`: one from another original, the others wrong in one respect each."""
+    place, parent = tmp_path_factory.mktemp("others"), made[1]
+    finetune = method("finetune")
+    recipes = {"recipe": replace(tiny, epochs=1), "rows": replace(tiny, data="digits@121")}
+    parents = {name: train_run(one, place / f"run-{name}", seed=3) for name, one in recipes.items()}
+    second = train_run(tiny, place / "run-second", seed=9)
+    asked = {
+        "another original": (second, FORGET, finetune(epochs=1)),
+        "the same original": (parent, FORGET, finetune(epochs=1)),
+        "recipe": (parents["recipe"], FORGET, finetune(epochs=1)),
+        "rows": (parents["rows"], FORGET, finetune(epochs=1)),
+        "forget set": (parent, ForgetSet("random:10", seed=2), finetune(epochs=1)),
+        "method": (parent, FORGET, method("gradient_ascent")(epochs=1)),
+        "settings": (parent, FORGET, finetune(epochs=2)),
+    }
+    return {name: forget_run(*one, place / name.replace(" ", "-"), seed=6)[0] for name, one in asked.items()}
+
+
+def test_models_of_one_request_go_together_whatever_original_and_seed_they_have(made, others):
+    check_same_request([made[2]])
+    check_same_request([made[2], others["another original"], others["the same original"]])
+
+
+@pytest.mark.parametrize("what", ["recipe", "rows", "forget set", "method", "settings"])
+def test_models_of_two_requests_are_told_apart_by_name(made, others, what):
+    with pytest.raises(ProblemError) as error:
+        check_same_request([made[2], others["another original"], others[what]])
+    assert error.value.message == f"{others[what].path}: another {what} than {made[0] / 'out'}"
+    assert error.value.hint == "a method audit takes models of one method, one setting and one forget set"
+
+
+def test_one_folder_twice_is_refused_however_it_is_named(made, others, monkeypatch):
+    opened = open_unlearned(made[0] / "out")
+    with pytest.raises(ProblemError, match=r"out: named twice\nhint: name each unlearned model once"):
+        check_same_request([made[2], others["another original"], opened])
+    monkeypatch.chdir(made[0])
+    with pytest.raises(ProblemError, match="named twice"):
+        check_same_request([opened, open_unlearned(Path("run/../out"))])

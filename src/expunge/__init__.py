@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 from expunge import methods
 from expunge.bench.audit import Result, audit
+from expunge.bench.stored import audit_stored
 from expunge.data import DatasetRows, ForgetSet, MemoryRows, Rows, forget, load
 from expunge.errors import ExpungeError
 from expunge.fleet import Fleet, train_fleet
@@ -35,6 +36,7 @@ __all__ = [
     "Trained",
     "Unlearned",
     "audit",
+    "audit_stored",
     "fit",
     "forget",
     "load",

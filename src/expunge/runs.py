@@ -10,7 +10,7 @@ where the caller names that file too.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from torch import nn
 
 from expunge.data import ForgetSet, Indices, Rows, Splits, load
-from expunge.errors import NeedsError, StoreError
+from expunge.errors import NeedsError, ProblemError, StoreError
 from expunge.methods import Method, Unlearned
 from expunge.problem import Problem
 from expunge.store import Contents, read, write
@@ -66,6 +66,13 @@ class UnlearnedRun:
     forget: ForgetSet
     model: nn.Module
     facts: dict[str, Any]
+
+    @property
+    def unlearned(self) -> Unlearned:
+        """The model as the method returned it, but for the history of its loss."""
+        facts = self.facts
+        cost = Cost.from_dict(facts["cost"])
+        return Unlearned(self.model, facts["method"], facts["settings"], facts["seed"], cost, [], facts["notes"])
 
 
 def train_run(
@@ -175,6 +182,33 @@ def open_unlearned(path: Path, *, data: Path | None = None, code: Path | None = 
     fresh = parent.recipe.fresh(input_shape(parent.splits.train), seed=0)
     forget = ForgetSet(facts["forget"]["text"], facts["forget"]["seed"])
     return UnlearnedRun(path, parent, problem, forget, folder.load_into(fresh, "model"), facts)
+
+
+def check_same_request(made: Sequence[UnlearnedRun]) -> None:
+    """Several unlearned models answer one request by one method, so that they can be audited together.
+
+    Raises:
+        ProblemError: they differ in recipe, rows, forget set, method or settings, or one folder stands there twice.
+    """
+    first = made[0]
+    known: set[Path] = set()
+    for run in made:
+        if run.path.resolve() in known:
+            raise ProblemError(f"{run.path}: named twice", hint="name each unlearned model once")
+        known.add(run.path.resolve())
+        asked = {
+            "recipe": run.parent.recipe.fingerprint() == first.parent.recipe.fingerprint(),
+            "rows": run.problem.rows.fingerprint == first.problem.rows.fingerprint,
+            "forget set": np.array_equal(run.problem.forget, first.problem.forget),
+            "method": run.facts["method"] == first.facts["method"],
+            "settings": run.facts["settings"] == first.facts["settings"],
+        }
+        for what, same in asked.items():
+            if not same:
+                raise ProblemError(
+                    f"{run.path}: another {what} than {first.path}",
+                    hint="a method audit takes models of one method, one setting and one forget set",
+                )
 
 
 def check_new(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from expunge.data import ForgetSet, load
 from expunge.errors import StoreError
 from expunge.fleet import Here, Task
 from expunge.report import render
+from expunge.store import Store
 from expunge.training.recipes import recipe
 from tests.bench.problem import HOLDOUT_METHOD, METHODS, fixed_choice, suite_text, without_times
 
@@ -28,13 +30,23 @@ PARTS = {
     "models",
     "retraining",
     "verdict",
+    "power",
     "statements",
     "entries",
     "densities",
     "per_row",
+    "roc",
+    "epsilon",
+    "strata",
     "limits",
+    "audit",
+    "policy",
 }
 SPLITS = ["forget", "retain", "test"]
+ON_FORGET = ("zrf", "population_attack", "population_entropy", "population_modified_entropy")
+ON_FORGET += ("efficacy_starting_kit", "efficacy_svc", "lira", "rmia")
+PLACES = dict.fromkeys(ON_FORGET, "forget") | dict.fromkeys(("average_gap", "tug_of_war", "aus"), "all")
+"""Where a measure stands that does not stand by split."""
 
 
 class Counting:
@@ -88,7 +100,7 @@ def test_the_result_has_every_part_of_the_schema(made):
         "forget_seed": 0,
         "rows": {"forget": 10, "retain": 110, "holdout": 120, "test": 400},
     }
-    assert result["models"] == {"unlearned": 4, "gold": 6, "heldout": 4, "original": 4}
+    assert result["models"] == {"unlearned": 4, "gold": 6, "heldout": 4, "original": 4, "shadow": 0}
     assert [part["name"] for part in result["entries"]] == [
         "original",
         "finetune",
@@ -109,16 +121,45 @@ def test_the_result_has_every_part_of_the_schema(made):
 
 
 def test_entries_are_whole(made):
-    needed = {"name", "label", "role", "paper", "settings", "accuracy", "measures", "cost", "notes"}
+    needed = {"name", "label", "role", "paper", "settings", "accuracy", "measures", "cost", "notes", "verdict"}
     for part in made[2]["entries"]:
         assert part.keys() == needed
         assert list(part["accuracy"]) == SPLITS
         for name, splits in part["measures"].items():
-            assert list(splits) == (["forget"] if name == "population_attack" else SPLITS)
+            assert list(splits) == {1: [PLACES.get(name)], 2: ["forget", "retain"], 3: SPLITS}[len(splits)], name
             for estimate in splits.values():
                 assert estimate["null"] is not None
                 assert math.isfinite(estimate["value"])
     assert entry(made[2], "ascent")["settings"]["lr"] == 0.01
+
+
+def test_four_originals_give_no_method_a_verdict(made):
+    """The policy asks for 32 originals and 20 gold models; each entry says so for itself."""
+    result = made[2]
+    assert result["policy"]["name"] == "standard"
+    reasons = [
+        "6 gold models; the policy asks for at least 20.",
+        "The unlearned models come from 4 originals; the policy asks for at least 32.",
+    ]
+    assert result["verdict"]["state"] == "inconclusive"
+    assert result["verdict"]["reasons"] == reasons
+    for name in ("finetune", "ascent", "reset_finetune"):
+        assert entry(result, name)["verdict"] == {"state": "inconclusive", "reasons": reasons}
+        assert result["audit"][name]["verdict"] == "inconclusive"
+    assert result["audit"].keys() == {"finetune", "ascent", "reset_finetune"}
+    assert result["power"]["text"][0].startswith("The verdict will be inconclusive: policy standard needs 32 unlearned")
+
+
+def test_few_models_lead_with_the_method_distance(made):
+    """KLoM takes 50 models a side."""
+    result = made[2]
+    assert result["per_row"]["measure"] == "method_distance"
+    for split in SPLITS:
+        rows = result["per_row"][split]["values"]["finetune"]
+        if result["problem"]["rows"][split] == len(rows):
+            stats = entry(result, "finetune")["measures"]["method_distance"][split]["stats"]
+            assert np.mean(rows) == pytest.approx(stats["mean"])
+    assert "mean distance on forget rows is" in result["statements"][0]["text"]
 
 
 def test_the_report_accepts_it_and_it_is_left_alone(made):
@@ -134,7 +175,11 @@ def test_the_originals_value_is_where_everybody_starts(made):
     for part in made[2]["entries"]:
         for name, splits in part["measures"].items():
             for split, estimate in splits.items():
-                assert estimate["start"] == pytest.approx(original[name][split]["value"]), (part["name"], name, split)
+                if (part["name"], name) != ("reset_finetune", "average_gap"):
+                    found = original[name][split]["value"]
+                    assert estimate["start"] == pytest.approx(found), (part["name"], name, split)
+    starts = [original["accuracy_gap"][split]["value"] for split in SPLITS]  # no attack: it trained on holdout rows
+    assert entry(made[2], "reset_finetune")["measures"]["average_gap"]["all"]["start"] == pytest.approx(np.mean(starts))
     assert original["klom"]["forget"]["value"] > original["klom"]["forget"]["null"]
 
 
@@ -195,6 +240,43 @@ def test_one_result_a_forget_set_on_the_same_originals(made, tmp_path):
     assert [result["problem"]["forget"] for result in results] == ["class:3:10", "random:7"]
     assert counting.models == 4 + 6, "gold of the second set alone"
     assert results[1]["problem"]["rows"]["forget"] == 7
+
+
+def test_shadows_are_trained_once_for_every_forget_set(made, tmp_path):
+    text, _, result = made
+    store, counting = Store(shutil.copytree(made[1].root, tmp_path / "store")), Counting()
+    more = text.replace("gold = 6", "gold = 6\nshadows = 8").replace('["class:3:10"]', '["class:3:10", "random:10"]')
+    suite = parse_suite("mine", more)
+    first, second = run(suite, store, counting)
+    assert counting.models == 8 + 10, "shadows, and gold of the second forget set"
+    for found in (first, second):
+        assert found["models"]["shadow"] == found["strata"]["shadows"] == 8
+        assert sum(found["strata"]["rows"].values()) == 10
+        assert found["strata"]["values"].keys() == {"original", "finetune", "ascent", "reset_finetune"}
+        assert found["roc"]["attack"] == "LiRA, online, 8 shadow models"
+        assert {"lira", "rmia"} <= entry(found, "finetune")["measures"].keys()
+        assert not {"lira", "rmia"} & entry(found, "reset_finetune")["measures"].keys()
+        assert found["roc"]["entries"].keys() == {"original", "finetune", "ascent", "gold"}
+    plain = {name: one for name, one in entry(first, "finetune")["measures"].items() if name not in ("lira", "rmia")}
+    assert plain == entry(result, "finetune")["measures"], "shadow models change no other measure"
+    assert run(suite, store) == [first, second]
+    masks = [Task.from_dict(store.get("model", path.name).facts["task"]) for path in (store.root / "model").iterdir()]
+    both = [task.indices for task in masks if task.size == 120 + 120]
+    assert len(both) == 8
+    assert np.bincount(np.concatenate(both), minlength=240).tolist() == [4] * 240, "each row in half of them"
+
+
+def test_the_suite_s_policy_judges_every_method(made):
+    text, store, result = made
+    (found,) = run(parse_suite("mine", 'policy = "screen"\n' + text), store)
+    assert found["policy"]["name"] == "screen"
+    assert found["verdict"]["reasons"][0] == "6 gold models; the policy asks for at least 19."
+    assert found["verdict"]["policy"] != result["verdict"]["policy"]
+    for part in result["entries"]:
+        distances = entry(found, part["name"])["measures"].pop("method_distance")
+        assert distances["forget"]["extra"]["margin"] == 0.5, "one standard deviation, squared and halved"
+        plain = {name: one for name, one in part["measures"].items() if name != "method_distance"}
+        assert entry(found, part["name"])["measures"] == plain, "a policy judges and measures nothing"
 
 
 def test_gold_never_saw_a_forget_row_and_originals_saw_all(made):

@@ -2,8 +2,9 @@
 
 import pytest
 
+from expunge.audit.policy import policies, policy
 from expunge.bench.suite import EXAMPLES, KEYS, load_suite, parse_suite, suites
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, NeedsError
 from expunge.training.recipes import recipe
 
 LEAST = """
@@ -27,6 +28,7 @@ def test_defaults():
     assert (suite.name, suite.seed, suite.forget[0].seed) == ("mine", 0, 0)
     assert [entry.label for entry in suite.entries] == ["finetune"]
     assert suite.entries[0].method == type(suite.entries[0].method)()
+    assert (suite.shadows, suite.policy) == (0, policy("standard"))
 
 
 def test_everything_that_is_said_is_heard():
@@ -37,6 +39,30 @@ def test_everything_that_is_said_is_heard():
     assert (suite.entries[0].label, suite.entries[0].method.settings()["lr"]) == ("mild", 0.002)
 
 
+@pytest.mark.parametrize("count", [0, 4, 64])
+def test_shadows_are_none_or_even(count):
+    assert parse_suite("mine", f"shadows = {count}\n{LEAST}").shadows == count
+
+
+@pytest.mark.parametrize("name", policies())
+def test_the_policy_is_found_by_name(name):
+    assert parse_suite("mine", f'policy = "{name}"\n{LEAST}').policy == policy(name)
+
+
+def test_the_policy_may_be_a_file_of_one_s_own(tmp_path):
+    (tmp_path / "lax.toml").write_text("gold = 30\n")
+    suite = parse_suite("mine", f'policy = "{tmp_path / "lax.toml"}"\n{LEAST}')
+    assert (suite.policy.name, suite.policy.gold) == ("lax", 30)
+    (tmp_path / "lax.toml").write_text("golds = 30\n")
+    refused(f'policy = "{tmp_path / "lax.toml"}"\n{LEAST}', "policy lax: unknown key 'golds'")
+    with pytest.raises(NeedsError, match=r"policy: no file .*gone\.toml"):
+        parse_suite("mine", f'policy = "{tmp_path / "gone.toml"}"\n{LEAST}')
+
+
+def test_an_unknown_policy_brings_close_matches():
+    assert refused(f'policy = "strickt"\n{LEAST}', "unknown policy 'strickt'").hint.startswith("did you mean strict")
+
+
 def test_a_method_may_come_twice_under_two_labels():
     more = '[[methods]]\nname = "finetune"\nlabel = "long"\nepochs = 9\n'
     assert [entry.label for entry in parse_suite("mine", LEAST + more).entries] == ["finetune", "long"]
@@ -44,7 +70,10 @@ def test_a_method_may_come_twice_under_two_labels():
 
 
 def test_an_unknown_key_is_named_beside_the_known_ones():
-    assert "forget_seed, gold, methods" in refused("golds = 3\n" + LEAST, "suite mine: unknown key 'golds'").hint
+    assert (
+        "forget_seed, gold, methods, originals, policy, recipe, seed, shadows"
+        in refused("golds = 3\n" + LEAST, "suite mine: unknown key 'golds'").hint
+    )
 
 
 @pytest.mark.parametrize("key", ["recipe", "forget", "originals", "gold", "methods"])
@@ -65,6 +94,9 @@ def test_a_missing_key_is_named_with_an_example(key):
         ('recipe = "digits-mlp"', "recipe = 1"),
         ("gold = 6", 'gold = 6\nseed = "0"'),
         ("gold = 6", "gold = 6\nforget_seed = 0.5"),
+        ("gold = 6", 'gold = 6\nshadows = "8"'),
+        ("gold = 6", "gold = 6\nshadows = true"),
+        ("gold = 6", "gold = 6\npolicy = 3"),
         ('[[methods]]\nname = "finetune"', 'methods = ["finetune"]'),
         ('[[methods]]\nname = "finetune"', 'methods = "finetune"'),
     ],
@@ -79,6 +111,9 @@ def test_a_value_of_the_wrong_type_is_shown_beside_an_example(old, new):
     [
         ("originals = 4", "originals = 1", "originals: expected >= 2, got 1"),
         ("gold = 6", "gold = 3", "gold: expected >= 4, got 3"),
+        ("gold = 6", "gold = 6\nshadows = 2", "shadows: expected 0, or an even number >= 4, got 2"),
+        ("gold = 6", "gold = 6\nshadows = 7", "shadows: expected 0, or an even number >= 4, got 7"),
+        ("gold = 6", "gold = 6\nshadows = -4", "shadows: expected 0, or an even number >= 4, got -4"),
         ('["class:8:80"]', "[]", "forget: expected at least one forget set"),
         ('["class:8:80"]', '["klass:8"]', "forget set: expected one of random:N"),
         ('[[methods]]\nname = "finetune"', "methods = []", "methods: expected at least one method"),

@@ -124,7 +124,7 @@ def test_the_exit_code_is_the_verdict(place, capsys):
         ("audit bad --gold 30 --json --dry-run", {"models", "in_store", "to_train", "visits", "sentence"}, 0),
         ("report bad-audit --json", {"schema", "verdict", "entries"}, 0),
         ("bench --list --json", {"demo"}, 0),
-        ("bench demo --dry-run --json", {"models", "gold", "unlearning_runs", "sentence"}, 0),
+        ("bench demo --dry-run --json", {"models", "parts", "foresight", "unlearning_runs", "sentence"}, 0),
         ("methods scrub --json", {"name", "page", "flags", "needs"}, 0),
         ("measures klom --json", {"name", "page"}, 0),
         ("recipes digits-mlp --json", {"model", "task", "epochs"}, 0),
@@ -147,14 +147,18 @@ def test_a_dry_run_says_what_and_does_nothing(place, capsys):
     assert capsys.readouterr().out == "would forget 3 of 200 rows by scrub into dry2\n"
     assert place("audit bad --gold 30 --dry-run") == 0
     words = capsys.readouterr().out
-    assert words.startswith("30 models: 24 in the store, 6 to train, 16,650 row visits, about ")
+    assert "A shift of all 15 forget rows together is seen with probability 0.8 from " in words
+    assert words.startswith("gold: 30 models: 24 in the store, 6 to train, 16,650 row visits, about ")
     assert tree(place.folder) == before
 
 
 def test_a_dry_run_of_a_suite_trains_nothing(tmp_path, capsys):
     (tmp_path / "dry.toml").write_text(suite_text(tmp_path))
     assert run(["bench", f"{tmp_path / 'dry.toml'}", "--dry-run", "--store", str(tmp_path / "store")]) == 0
-    assert "then up to 10 gold models and 8 unlearning runs" in " ".join(capsys.readouterr().out.split())
+    words = capsys.readouterr().out
+    assert "originals: 4 models: 0 in the store, 4 to train" in words
+    assert "gold, class:3:10: 10 models: 0 in the store, 10 to train" in words
+    assert words.endswith("and up to 8 unlearning runs\n")
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["rows", "timing"]
 
 

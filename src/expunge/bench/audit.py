@@ -1,38 +1,47 @@
-"""`audit`: one unlearned model against N gold models, which are found in the store or trained."""
+"""`audit`: one unlearned model, or a method by several of its models, against gold found in the store or trained."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from rich.console import Console
 from torch import nn
 
-from expunge.audit.assemble import Pool, positions
+from expunge.audit.assemble import Audited, Pool, positions
+from expunge.audit.detectable import spread_of_shift
+from expunge.audit.foresight import foresee_method, foresee_model
 from expunge.audit.jackknife import FloatArray
-from expunge.audit.margins import margins
-from expunge.audit.model_audit import LEAST, ModelAudit, model_audit
+from expunge.audit.method_distance import LEAST as DISTANCE
+from expunge.audit.model_audit import LEAST
 from expunge.audit.policy import Policy
-from expunge.audit.policy import policy as find_policy
-from expunge.audit.utility import utility
-from expunge.bench.result import HOLDOUT_USED, Head, Json, Outcome, check_classes, model_result
+from expunge.bench.fleets import Fleets, outputs
+from expunge.bench.planted import Planting
+from expunge.bench.planted import planted as look_for_marks
+from expunge.bench.relearn import relearned
+from expunge.bench.result import Head, Json, Outcome, check_classes, method_result, model_result
+from expunge.bench.strip import stripped
+from expunge.bench.suite import STANDARD, enough_shadows
 from expunge.data import ForgetSet
-from expunge.errors import check
-from expunge.fleet import Executor, Fleet, role_seeds, same_rows, timing, train_fleet
+from expunge.errors import NeedsError, ProblemError, ShapeError, check
+from expunge.fleet import Executor, Here, timing
 from expunge.methods import Unlearned
 from expunge.problem import Problem
 from expunge.report import print_table, write_page
 from expunge.store import Store
-from expunge.training import Cost, Progress, predict, silent
+from expunge.training import Cost, Progress, silent
 
 MOST = 100_000
 """Gold models; more is a slip of the finger."""
-STANDARD = find_policy("standard")
+PLANTED_GOLD = 4
+"""Gold models whose input gradients show what noise looks like to a model that never saw it."""
+Made = Unlearned | nn.Module
+"""What a method returned, or any model of the same outputs."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,31 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """One of pass, fail, inconclusive, or measured where no single model was judged."""
+        """One of pass, fail, inconclusive, or measured where several methods were judged each by itself."""
         return str(self.data["verdict"]["state"])
+
+    def measure(self, name: str, split: str = "forget", *, entry: str = "") -> Json:
+        """One measure of one entry: value, interval, null, start, stats and extra.
+
+        Args:
+            name: Of the measure, as `expunge measures` has it.
+            split: forget, retain, test, or "all" where a measure looks at all three.
+            entry: Its name in the table; by default the first that is neither the original nor gold.
+
+        Raises:
+            NeedsError: it was not measured; the result's limits say why.
+        """
+        entries = {one["name"]: one for one in self.data["entries"]}
+        ours = [label for label in entries if label not in ("original", "gold")]
+        found = entries.get(entry or ours[0], {}).get("measures", {}).get(name, {})
+        if split not in found:
+            raise NeedsError(f"{name} on {split} rows was not measured", hint="the result's limits say why")
+        one: Json = found[split]
+        return one
+
+    def strip_rows(self) -> Result:
+        """The same without ids and distances of single rows, which are personal data."""
+        return Result(stripped(self.data))
 
     def table(self) -> str:
         """The table of accuracies, distances and costs, as text."""
@@ -59,9 +91,14 @@ class Result:
 
 def audit(
     problem: Problem,
-    unlearned: Unlearned | nn.Module,
+    unlearned: Made | Sequence[Made],
     *,
+    originals: Sequence[nn.Module] = (),
     gold: int = 64,
+    heldout: int | None = None,
+    shadows: int = 0,
+    relearn: int = 0,
+    planted: bool = False,
     seed: int = 0,
     policy: Policy = STANDARD,
     forget: ForgetSet | None = None,
@@ -71,12 +108,21 @@ def audit(
     executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Is this unlearned model a plausible draw from the gold distribution?
+    """Of one model: is it a plausible draw from gold? Of a list of models: does the method reproduce gold's law?
 
     Args:
         problem: What was to be forgotten.
-        unlearned: What a method returned, or any model of the same outputs.
+        unlearned: What a method returned, or any model of the same outputs: a model audit. A list of them, from
+            several originals and seeds of one method: a method audit.
+        originals: Of a method audit, the original behind each unlearned model, in the same order; one that stands
+            there several times is one original. By default all come from the problem's, and no verdict is possible.
         gold: How many gold models to compare with; fewer than the policy asks for is inconclusive.
+        heldout: Of a method audit, gold models beside those, for the null; by default as many as there are originals,
+            none where all come from one.
+        shadows: Models on random halves of training and holdout rows, even, for LiRA, RMIA and difficulty; 0: none.
+        relearn: Gold models that relearn the forget rows beside the unlearned ones, >= 2; 0: none.
+        planted: Train three more originals with marks on the forget rows, unlearn them by the same method, and look
+            for the marks; see `bench/planted.py`.
         seed: Root seed of the gold models; another role than any original's.
         policy: What the verdict demands; see `expunge.audit.policy`.
         forget: The forget set's text form, for the report; by default the problem's own.
@@ -87,76 +133,114 @@ def audit(
         progress: Called with (what, done, total).
 
     Raises:
-        ConfigError: `gold` is less than 4.
+        ConfigError: `gold` is less than 4, `shadows` odd, or `relearn` 1.
+        ShapeError: not one original for each unlearned model.
+        ProblemError: the unlearned models come from different methods or settings.
     """
     check_gold(gold)
+    check_shadows(shadows)
+    check_relearn(relearn, gold)
     check_classes(problem.recipe)
+    several = isinstance(unlearned, Sequence)
+    made = list(unlearned) if isinstance(unlearned, Sequence) else [unlearned]
+    if several and len(made) < DISTANCE["unlearned"]:
+        raise NeedsError(
+            f"a method audit needs at least {DISTANCE['unlearned']} unlearned models, got {len(made)}",
+            hint="give the model itself, not a list, for an audit of one model",
+        )
+    groups, starts = _origins(problem, made, originals)
+    aside = heldout if heldout is not None else len(starts) if several and len(starts) > 1 else 0
+    check("heldout", aside, "0, or >= 2 in a method audit", aside == 0 or (several and aside >= DISTANCE["unlearned"]))
     store = store or Store()
-    fleet = gold_fleet(problem, gold, seed=seed, store=store, executor=executor, device=device, progress=progress)
-    outcome = _outcome(problem, unlearned)
-    splits = problem.rows, problem.holdout, problem.test
+    rows = problem.rows, problem.holdout, problem.test
+    fleets = Fleets(problem.recipe, *rows, store, executor or Here(), device, progress)
+    kept = max(relearn, PLANTED_GOLD if planted else 0)  # gold models whose weights are needed, not outputs alone
+    whole = fleets.gold(problem.forget, kept, seed=seed, weights=True) if kept else None
+    fleet = [] if whole is None else [whole.logits()]
+    if gold + aside > kept:
+        fleet.append(fleets.gold(problem.forget, gold + aside, seed=seed, first=kept).logits())
+    logits = np.concatenate(fleet)
+    outcome = _outcome(made, fleets, groups if several else None)
     pool = Pool(
-        gold=fleet.logits(),
-        heldout=None,
-        original=_logits(problem.original, problem),
-        labels=np.concatenate([rows.labels.numpy() for rows in splits]),
+        gold=logits[:gold],
+        heldout=logits[gold:] if aside else None,
+        original=np.stack([outputs(model, rows) for model in starts]),
+        labels=np.concatenate([part.labels.numpy() for part in rows]),
         splits=positions(len(problem.rows), len(problem.holdout), len(problem.test), problem.forget),
+        shadows=fleets.shadows(shadows, seed=seed) if shadows else None,
+        untrained=fleets.untrained(seed=seed),
     )
+    called = f"[{len(made)} models]" if several else "unlearned"
     head = Head(
         title=f"audit of {outcome.method}",
-        command=command or f"expunge.audit(problem, unlearned, gold={gold}, seed={seed})",
+        command=command or f"expunge.audit(problem, {called}, gold={gold}, shadows={shadows}, seed={seed})",
         seed=seed,
-        recipe=problem.recipe,
+        recipe=problem.recipe.name,
+        data=problem.recipe.data,
+        epochs=problem.recipe.epochs,
         forget=forget or problem.forget_set,
-        ids=tuple(row_id for rows in splits for row_id in rows.ids),
+        ids=tuple(row_id for part in rows for row_id in part.ids),
         retraining=retraining_seconds(problem, store) if outcome.costs[0].threads == 1 else np.nan,
     )
-    names = np.empty(len(pool.labels), dtype="<U7")
-    for name, at in pool.splits.items():
-        names[at] = name
-    sides = [margins(side, pool.labels) for side in (outcome.logits, pool.gold, pool.original)]
-    fair = names != "holdout" if HOLDOUT_USED in outcome.notes else np.ones(len(names), dtype=bool)
-    verdict = model_audit(
-        *(side[:, fair] for side in sides),
-        split=names[fair],
-        alpha=policy.alpha,
-        shift_margin=policy.shift_margin,
-        excess_margin=policy.excess_margin,
-        least_gold=policy.gold,
+    extra = Audited({})
+    if whole is not None:
+        models = [one.model if isinstance(one, Unlearned) else one for one in made]
+        golds = [whole.model(at) for at in range(kept)]
+        if relearn:
+            found = relearned(problem, models, golds[:relearn], starts[0], seed=seed, device=device)
+            extra.table["relearn"] = {"forget": found}
+        if planted:
+            marks = _planted(problem, made[0], golds[:PLANTED_GOLD], pool, seed, device)
+            extra.table.update(marks.table)
+            extra.skipped.update(marks.skipped)
+    return Result(judged(head, pool, outcome, policy, several=several, extra=extra, progress=progress))
+
+
+def judged(
+    head: Head,
+    pool: Pool,
+    outcome: Outcome,
+    policy: Policy,
+    *,
+    several: bool,
+    extra: Audited | None = None,
+    progress: Progress = silent,
+) -> Json:
+    """The result of an audit of one model, or of several of one method, from outputs; `extra` took models."""
+    forget, test = (pool.names == name for name in ("forget", "test"))
+    if several:
+        behind = len(outcome.logits) if outcome.groups is None else len(np.unique(outcome.groups))
+        method = foresee_method(policy, unlearned=behind, gold=len(pool.gold), forget=int(forget.sum()))
+        outcomes = {outcome.method: outcome}
+        return method_result(head, pool, outcomes, policy, foresight=method, extra=extra, progress=progress)
+    model = foresee_model(
+        policy,
+        gold=len(pool.gold),
+        forget=int(forget.sum()),
+        test=int(test.sum()),
+        spread=spread_of_shift(pool.margins["gold"], forget=forget, test=test),
     )
-    return Result(model_result(head, pool, outcome, decide(verdict, guard(pool, outcome.logits, policy)), policy))
+    return model_result(head, pool, outcome, policy, foresight=model, extra=extra)
 
 
-def guard(pool: Pool, logits: FloatArray, policy: Policy) -> list[str]:
-    """What speaks against the utility of a model, as sentences.
-
-    A term does where the model is worse than every gold model, and beyond the band that gold's spread gives.
-
-    Args:
-        pool: With gold's outputs.
-        logits: `[1, rows, classes]` of the model.
-        policy: Whose `utility_alpha` is shared by the four limits.
-    """
-    at = np.concatenate([pool.splits["retain"], pool.splits["test"]])
-    test = np.arange(len(at)) >= len(pool.splits["retain"])
-    sides = logits[:, at], pool.gold[:, at], pool.original[:, at]
-    found = utility(*sides, labels=pool.labels[at], test=test, alpha=policy.utility_alpha / 4)
-    against = ["The outputs do not depend on the row."] * bool(found.constant.any())
-    against += ["Test accuracy is no better than always calling one class."] * bool(found.destroyed.any())
-    for name, term in found.terms.items():
-        ours, lowest, highest = (term.extra[key] for key in ("unlearned_mean", "gold_min", "gold_max"))
-        worst = ours > highest if name == "calibration" else ours < lowest
-        if term.extra["beyond"] > 0 and worst:  # a band from the spread of gold is too narrow where most agree exactly
-            loss, band = term.extra["loss"], term.extra["band"]
-            against.append(f"{name.replace('_', ' ')} is worse than gold's by {loss:.3g}, its band is {band:.3g}.")
-    return against
+def _planted(problem: Problem, made: Made, golds: Sequence[nn.Module], pool: Pool, seed: int, device: str) -> Audited:
+    if not isinstance(made, Unlearned):
+        why = "planted tests run the method again: they need what it returned, not a bare model"
+        return Audited({}, {"planted": why})
+    return look_for_marks(Planting(problem, made, tuple(golds), pool, seed, device))
 
 
-def decide(verdict: ModelAudit, against: Sequence[str]) -> ModelAudit:
-    """The verdict once utility has been looked at: a model that is no use fails, unless the audit has no power."""
-    if not against or not verdict.judged:
-        return verdict
-    return replace(verdict, verdict="fail", reasons=(*against, *verdict.reasons))
+def _origins(
+    problem: Problem, made: Sequence[Made], originals: Sequence[nn.Module]
+) -> tuple[npt.NDArray[np.int64], list[nn.Module]]:
+    """`[models]` which original each unlearned model comes from, and those originals."""
+    if not originals:
+        return np.zeros(len(made), dtype=np.int64), [problem.original]
+    if len(originals) != len(made):
+        raise ShapeError(f"originals: expected one for each unlearned model ({len(made)}), got {len(originals)}")
+    known = {id(model): model for model in originals}
+    places = {key: place for place, key in enumerate(known)}
+    return np.array([places[id(model)] for model in originals]), list(known.values())
 
 
 def check_gold(models: int) -> None:
@@ -170,39 +254,26 @@ def retraining_seconds(problem: Problem, store: Store) -> float:
     return problem.recipe.epochs * len(problem.retain) / float(speed)
 
 
-def gold_fleet(
-    problem: Problem,
-    models: int,
-    *,
-    seed: int,
-    store: Store,
-    executor: Executor | None = None,
-    device: str = "cpu",
-    progress: Progress = silent,
-) -> Fleet:
-    """Gold models of a problem; those that the store holds already are not trained again."""
-    return train_fleet(
-        problem.recipe,
-        problem.rows,
-        same_rows(problem.rows, problem.retain, models),
-        role_seeds(seed, "gold", models),
-        watch=(problem.rows, problem.holdout, problem.test),
-        store=store,
-        executor=executor,
-        device=device,
-        progress=progress,
-        label="train gold",
-    ).excluding(problem.forget)
+def check_relearn(models: int, gold: int) -> None:
+    """A number of gold models that gives relearning an interval, or none at all."""
+    check("relearn", models, f"0, or 2 to {gold} gold models", models == 0 or 2 <= models <= gold)
 
 
-def _outcome(problem: Problem, unlearned: Unlearned | nn.Module) -> Outcome:
-    if isinstance(unlearned, Unlearned):
-        logits = _logits(unlearned.model, problem)
-        return Outcome(unlearned.method, unlearned.settings, logits, [unlearned.cost], unlearned.notes)
-    nothing: dict[str, Any] = {}
-    return Outcome("model", nothing, _logits(unlearned, problem), [Cost({}, {}, 0.0)], nothing)
+def check_shadows(models: int) -> None:
+    """A number of shadow models that leaves no row with fewer than two on a side, or none at all."""
+    check("shadows", models, "0, or an even number >= 4", models == 0 or enough_shadows(models))
 
 
-def _logits(model: nn.Module, problem: Problem) -> Any:  # noqa: ANN401  (float32 array)
-    parts = [predict(model, rows) for rows in (problem.rows, problem.holdout, problem.test)]
-    return torch.cat(parts).numpy()[None]
+def _outcome(made: Sequence[Made], fleets: Fleets, groups: npt.NDArray[np.int64] | None) -> Outcome:
+    """What one method did, from what it returned, once it is known to be one method under one setting."""
+    settings = [(one.method, one.settings) if isinstance(one, Unlearned) else ("model", {}) for one in made]
+    for other in settings:
+        if other != settings[0]:
+            raise ProblemError(f"expected unlearned models of one method and setting, got {settings[0]} and {other}")
+    models = [one.model if isinstance(one, Unlearned) else one for one in made]
+    logits: FloatArray = np.stack([outputs(model, fleets.watch) for model in models])
+    notes: dict[str, Any] = {}
+    for one in made:
+        notes |= one.notes if isinstance(one, Unlearned) else {}
+    costs = [one.cost if isinstance(one, Unlearned) else Cost({}, {}, 0.0) for one in made]
+    return Outcome(*settings[0], logits, costs, notes, groups)

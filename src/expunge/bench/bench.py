@@ -7,18 +7,19 @@ it was, and methods added to a suite reuse the fleets.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from expunge.audit.assemble import Pool, positions
+from expunge.audit.assemble import Pool, Shadows, positions
+from expunge.audit.foresight import foresee_method
 from expunge.bench.cell import KIND, Cell, cell_job
+from expunge.bench.fleets import Fleets
 from expunge.bench.result import Head, Outcome, check_classes, median_seconds, method_result
 from expunge.bench.suite import Entry, Suite
-from expunge.data import ForgetSet, Indices, Rows, Splits, load
-from expunge.fleet import Executor, Fleet, Here, role_seeds, same_rows, shelve, train_fleet
+from expunge.data import ForgetSet, Indices, load
+from expunge.fleet import Executor, Fleet, Here, role_seeds, shelve
 from expunge.fleet.task import pack
 from expunge.methods.retrain import Retrain
 from expunge.problem import check_disjoint, checked_forget
@@ -31,23 +32,6 @@ CELLS = 8
 TIMED = Entry("retrain (timed)", Retrain())
 """Run on a few originals, one at a time as the methods are, to know what a retraining costs in seconds."""
 TIMED_RUNS = 3
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a suite works on: the recipe, its rows, and where things are kept."""
-
-    recipe: Recipe
-    splits: Splits
-    store: Store
-    executor: Executor
-    device: str
-    progress: Progress
-
-    @property
-    def watch(self) -> tuple[Rows, Rows, Rows]:
-        """Rows whose outputs every model keeps, in this order."""
-        return self.splits.train, self.splits.holdout, self.splits.test
 
 
 def run_suite(
@@ -74,72 +58,63 @@ def run_suite(
         progress: Called with (what, done, total).
     """
     check_classes(recipe)
-    setting = Setting(recipe, load(recipe.data, root=data), store, executor or Here(), device, progress)
-    splits = setting.splits
+    splits = load(recipe.data, root=data)
     check_disjoint({"training": splits.train, "holdout": splits.holdout, "test": splits.test})
-    everything = np.arange(len(splits.train))
-    originals = _fleet(
-        setting, everything, role_seeds(suite.seed, "original", suite.originals), "train originals", weights=True
-    )
+    executor = executor or Here()
+    fleets = Fleets(recipe, splits.train, splits.holdout, splits.test, store, executor, device, progress)
+    seeds = role_seeds(suite.seed, "original", suite.originals)
+    originals = fleets.same(np.arange(len(splits.train)), seeds, "train originals", weights=True)
+    shadows = fleets.shadows(suite.shadows, seed=suite.seed) if suite.shadows else None
     for forget_set in suite.forget:
-        yield _one_forget_set(suite, setting, originals, forget_set, command)
+        yield _one_forget_set(suite, fleets, originals, shadows, forget_set, command)
 
 
 def _one_forget_set(
-    suite: Suite, setting: Setting, originals: Fleet, forget_set: ForgetSet, command: str
+    suite: Suite,
+    fleets: Fleets,
+    originals: Fleet,
+    shadows: Shadows | None,
+    forget_set: ForgetSet,
+    command: str,
 ) -> dict[str, Any]:
-    train, holdout, test = setting.watch
+    train, holdout, test = fleets.watch
     forget = checked_forget(forget_set.indices(train), len(train))
-    retain = np.setdiff1d(np.arange(len(train)), forget)
-    seeds = role_seeds(suite.seed, "gold", suite.gold + suite.originals)
-    gold = _fleet(setting, retain, seeds, "train gold").excluding(forget)
-    outcomes = _unlearn(suite, setting, originals, forget_set, forget)
+    gold = fleets.gold(forget, suite.gold + suite.originals, seed=suite.seed)
+    outcomes = _unlearn(suite, fleets, originals, forget_set, forget)
     timed = outcomes.pop(TIMED.label)
     logits = gold.logits()
     pool = Pool(
         gold=logits[: suite.gold],
         heldout=logits[suite.gold :],
         original=originals.logits(),
-        labels=np.concatenate([rows.labels.numpy() for rows in setting.watch]),
+        labels=np.concatenate([rows.labels.numpy() for rows in fleets.watch]),
         splits=positions(len(train), len(holdout), len(test), forget),
+        shadows=shadows,
+        untrained=fleets.untrained(seed=suite.seed),
     )
     head = Head(
         title=f"expunge {suite.name}",
         command=command,
         seed=suite.seed,
-        recipe=setting.recipe,
+        recipe=fleets.recipe.name,
+        data=fleets.recipe.data,
+        epochs=fleets.recipe.epochs,
         forget=forget_set,
-        ids=tuple(row_id for rows in setting.watch for row_id in rows.ids),
+        ids=tuple(row_id for rows in fleets.watch for row_id in rows.ids),
         retraining=median_seconds(timed.costs),
     )
-    return method_result(head, pool, outcomes, setting.progress)
-
-
-def _fleet(setting: Setting, indices: Indices, seeds: Sequence[int], label: str, *, weights: bool = False) -> Fleet:
-    train = setting.splits.train
-    return train_fleet(
-        setting.recipe,
-        train,
-        same_rows(train, indices, len(seeds)),
-        seeds,
-        watch=setting.watch,
-        store=setting.store,
-        executor=setting.executor,
-        keep_weights=weights,
-        device=setting.device,
-        progress=setting.progress,
-        label=label,
-    )
+    foresight = foresee_method(suite.policy, unlearned=suite.originals, gold=suite.gold, forget=len(forget))
+    return method_result(head, pool, outcomes, suite.policy, foresight=foresight, progress=fleets.progress)
 
 
 def _unlearn(
-    suite: Suite, setting: Setting, originals: Fleet, forget_set: ForgetSet, forget: Indices
+    suite: Suite, fleets: Fleets, originals: Fleet, forget_set: ForgetSet, forget: Indices
 ) -> dict[str, Outcome]:
     """Label -> what the method did to every original."""
     cells = {
         entry.label: [
             _cell(
-                setting,
+                fleets,
                 folder.path.name,
                 entry,
                 forget_set,
@@ -150,15 +125,15 @@ def _unlearn(
         ]
         for entry in (*suite.entries, TIMED)
     }
-    _finish([cell for group in cells.values() for cell in group], setting)
-    return {label: _outcome(setting.store, group) for label, group in cells.items()}
+    _finish([cell for group in cells.values() for cell in group], fleets)
+    return {label: _outcome(fleets.store, group) for label, group in cells.items()}
 
 
-def _cell(setting: Setting, original: str, entry: Entry, forget_set: ForgetSet, forget: Indices, seed: int) -> Cell:
-    train, holdout, test = (shelve(setting.store, rows) for rows in setting.watch)
-    rows = setting.splits.train
+def _cell(fleets: Fleets, original: str, entry: Entry, forget_set: ForgetSet, forget: Indices, seed: int) -> Cell:
+    train, holdout, test = (shelve(fleets.store, rows) for rows in fleets.watch)
+    rows = fleets.rows
     return Cell(
-        recipe=setting.recipe.to_dict(),
+        recipe=fleets.recipe.to_dict(),
         rows=train,
         holdout=holdout,
         test=test,
@@ -172,22 +147,22 @@ def _cell(setting: Setting, original: str, entry: Entry, forget_set: ForgetSet, 
     )
 
 
-def _finish(cells: Sequence[Cell], setting: Setting) -> None:
+def _finish(cells: Sequence[Cell], fleets: Fleets) -> None:
     """Run the cells that the store does not hold yet."""
-    missing = [cell for cell in cells if not setting.store.has(KIND, cell.id)]
+    missing = [cell for cell in cells if not fleets.store.has(KIND, cell.id)]
     done = len(cells) - len(missing)
-    setting.progress("unlearn", done, len(cells))
+    fleets.progress("unlearn", done, len(cells))
     jobs = [
         {
-            "store": str(setting.store.root.resolve()),
-            "device": setting.device,
+            "store": str(fleets.store.root.resolve()),
+            "device": fleets.device,
             "cells": [cell.to_dict() for cell in missing[cut : cut + CELLS]],
         }
         for cut in range(0, len(missing), CELLS)
     ]
-    for finished in setting.executor.map(cell_job, jobs):
+    for finished in fleets.executor.map(cell_job, jobs):
         done += len(finished)
-        setting.progress("unlearn", done, len(cells))
+        fleets.progress("unlearn", done, len(cells))
 
 
 def _outcome(store: Store, cells: Sequence[Cell]) -> Outcome:

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from expunge.audit.estimate import Estimate
+from expunge.audit.relearn import relearn
 from expunge.data import Indices, Rows
 from expunge.errors import check
+from expunge.problem import Problem
 from expunge.training import Batch, Recipe, Run, descend, predict
+
+STEPS = 60
+"""Gradient steps of relearning: about as many as a model takes that never saw the rows."""
+SHARE = 0.1
+"""Of the recipe's step size: small enough that gold takes several steps."""
+
+
+def relearned(
+    problem: Problem,
+    unlearned: Sequence[nn.Module],
+    gold: Sequence[nn.Module],
+    original: nn.Module,
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> Estimate:
+    """How soon unlearned models come back to the forget rows, beside gold; see `audit.relearn`.
+
+    Args:
+        problem: Whose forget rows; a tenth of its recipe's step size is taken.
+        unlearned: Models to relearn.
+        gold: At least 2 gold models with weights.
+        original: Whose accuracy on forget is to be come back to.
+        seed: Of the order of rows.
+        device: Such as "cpu" or "cuda".
+    """
+
+    def curves(models: Sequence[nn.Module]) -> npt.NDArray[np.float64]:
+        lr = SHARE * problem.recipe.lr
+        taken = [
+            relearning_curve(
+                model, problem.recipe, problem.rows, problem.forget, steps=STEPS, lr=lr, seed=seed, device=device
+            )
+            for model in models
+        ]
+        return np.stack(taken)
+
+    return relearn(curves(unlearned), curves(gold), curves([original]))
 
 
 def relearning_curve(

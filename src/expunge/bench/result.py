@@ -16,40 +16,38 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from expunge.audit.assemble import SPLITS, Pool, Table, audit_method, audit_one
+from expunge.audit.assemble import SPLITS, Audited, Candidate, Pool, Table, audit_method, audit_one
 from expunge.audit.estimate import Estimate
+from expunge.audit.floors import METHOD_FLOORS
+from expunge.audit.foresight import Foresight
 from expunge.audit.jackknife import FloatArray
 from expunge.audit.klom import klom_rows
-from expunge.audit.margins import margins
-from expunge.audit.model_audit import ModelAudit
+from expunge.audit.method_audit import MethodAudit
+from expunge.audit.method_distance import LEAST as DISTANCE
+from expunge.audit.method_distance import row_distances
 from expunge.audit.policy import Policy
-from expunge.bench.words import method_verdict, model_verdict, statements
+from expunge.bench.drawn import densities, difficulty, epsilons, per_row, roc
+from expunge.bench.judged import distance_estimates, judged_method, judged_model, method_reference
+from expunge.bench.words import entry_verdict, method_verdict, model_verdict, not_measured, statements
 from expunge.data import ForgetSet
 from expunge.errors import NeedsError
 from expunge.methods import METHODS
-from expunge.seeds import numpy_generator
 from expunge.training import Cost, Progress, Recipe, silent
 
 SCHEMA = 1
 PACKAGES = ("expunge", "torch", "numpy", "scipy", "scikit-learn")
 HOLDOUT_USED = "holdout_rows_trained_on"
 """Note of a method that trained on holdout rows: they are no non-members then, and no attack may use them."""
-BINS = 60
-"""Of the margin densities."""
-SHOWN = 400
-"""Rows of retain and test whose distances are kept; of forget, all."""
 LABELS = {"original": "original (do nothing)", "gold": "gold (held out)"}
 
+BLACK_BOX = "black-box outputs only: no weights, gradients or activations were attacked"
+LOOKED_INSIDE = "weights and gradients were looked at for relearning and planted marks alone, by no other attack"
 LIMITS = (
-    "black-box outputs only: no weights, gradients or activations were attacked",
-    "no likelihood-ratio attack (LiRA, U-LiRA, RMIA) and no epsilon bound",
     "near duplicates of forget rows that stay in retain are in gold too",
     "what preprocessing was fitted on (means, scales, categories) held the forget rows, for gold too",
 )
-NO_VERDICT = "no verdict: this is a measurement, not a decision under a policy"
 
 Json = dict[str, Any]
-Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +58,16 @@ class Head:
     command: str
     """What a person would type to run it again."""
     seed: int
-    recipe: Recipe
+    recipe: str
+    """Name of the recipe, or where outputs come from that were made elsewhere."""
+    data: str
     forget: ForgetSet | None
     """None where positions were given and no text form is known."""
     ids: tuple[str, ...]
     """`[rows]` of training, holdout and test."""
-    retraining: float
+    epochs: int = 0
+    """Of one retraining; 0 where that is not known."""
+    retraining: float = math.nan
     """Seconds of one retraining, run as the methods were (alone, on one thread); NaN where that is not known."""
 
 
@@ -79,6 +81,8 @@ class Outcome:
     """`[unlearned models, rows, classes]`."""
     costs: list[Cost]
     notes: Json
+    groups: npt.NDArray[Any] | None = None
+    """`[unlearned models]` which original each comes from; None: each from its own."""
 
 
 def check_classes(recipe: Recipe) -> None:
@@ -90,62 +94,108 @@ def check_classes(recipe: Recipe) -> None:
         )
 
 
-def method_result(head: Head, pool: Pool, outcomes: Mapping[str, Outcome], progress: Progress = silent) -> Json:
-    """Audit every method, the original and held-out gold, and put everything into one result."""
-    heldout = pool.gold if pool.heldout is None else pool.heldout
+def method_result(
+    head: Head,
+    pool: Pool,
+    outcomes: Mapping[str, Outcome],
+    policy: Policy,
+    *,
+    foresight: Foresight | None = None,
+    extra: Audited | None = None,
+    progress: Progress = silent,
+) -> Json:
+    """Audit every method, the original and held-out gold, and put everything into one result.
+
+    Args:
+        head: What was asked.
+        pool: Outputs to compare with.
+        outcomes: Label -> what a method did.
+        policy: What the verdicts demand.
+        foresight: What could be seen, said before.
+        extra: Measures of the only method that took its models.
+        progress: Called with (what, done, total).
+    """
     sides: dict[str, FloatArray] = {"original": pool.original}
     sides |= {label: outcome.logits for label, outcome in outcomes.items()}
-    sides["gold"] = heldout
-    tables: dict[str, Table] = {}
+    sides["gold"] = pool.gold if pool.heldout is None else pool.heldout
+    reference = method_reference(pool, policy, seed=head.seed)
+    audited: dict[str, Audited] = {}
+    verdicts: dict[str, MethodAudit] = {}
     for done, (label, logits) in enumerate(sides.items()):
         progress("audit", done, len(sides))
-        tables[label] = audit_method(pool, logits, seed=head.seed)
-        if label in outcomes and HOLDOUT_USED in outcomes[label].notes:
-            del tables[label]["population_attack"]
+        audited[label] = Audited({})
+        if label == "gold" and pool.heldout is None:
+            continue  # gold against itself says nothing: its null stands in
+        candidate = _candidate(pool, logits, outcomes.get(label), head.seed)
+        audited[label] = audit_method(candidate)
+        if len(logits) >= DISTANCE["unlearned"]:
+            found = judged_method(candidate, reference, policy)
+            audited[label].table["method_distance"] = distance_estimates(found)
+            verdicts |= {label: found} if label in outcomes else {}
+        if extra and label in outcomes:
+            audited[label] = Audited(audited[label].table | extra.table, audited[label].skipped | extra.skipped)
     progress("audit", len(sides), len(sides))
-    nulls = {
-        split: klom_rows(_margins(heldout, pool, pool.splits[split]), _margins(pool.gold, pool, pool.splits[split]))
-        for split in SPLITS
-    }
-    distances = {
-        split: {label: table["klom"][split].rows for label, table in tables.items() if label != "gold"}
-        for split in SPLITS
-    }
+    compared = [len(outcome.logits) for outcome in outcomes.values()]
+    measure = "klom" if min(*compared, len(pool.gold)) >= METHOD_FLOORS["klom"] else "method_distance"
+    nulls = {split: gold_rows(pool, split, measure) for split in SPLITS}
+    shown = {label: one for label, one in audited.items() if label != "gold" and measure in one.table}
     return {
         **_head(head, pool, "method"),
         "models": {
-            "unlearned": len(pool.original),
+            "unlearned": max(compared),
             "gold": len(pool.gold),
-            "heldout": len(heldout),
+            "heldout": 0 if pool.heldout is None else len(pool.heldout),
             "original": len(pool.original),
+            "shadow": 0 if pool.shadows is None else len(pool.shadows.logits),
         },
-        "verdict": method_verdict(tables),
-        "statements": statements(tables),
+        "verdict": method_verdict(verdicts, policy),
+        "power": None if foresight is None else foresight.to_json(),
+        "statements": statements({label: one.table for label, one in audited.items()}, measure),
         "entries": [
-            _entry(label, tables[label], pool, logits, outcomes.get(label), head) for label, logits in sides.items()
+            _entry(label, audited[label].table, pool, logits, outcomes.get(label), head)
+            | {"verdict": entry_verdict(label, verdicts)}
+            for label, logits in sides.items()
         ],
-        "densities": _densities(pool, sides),
-        "per_row": _per_row(head, pool, "klom", "nats", distances, nulls),
+        **_drawn(head, pool, sides, audited, shown, nulls, measure, "nats", outcomes),
         "limits": [
+            LOOKED_INSIDE if extra and extra.table else BLACK_BOX,
             *LIMITS,
             *_looked_at_holdout(outcomes),
-            "no verdict: this is a measurement, not a decision under a policy",
+            *dict.fromkeys(limit for verdict in verdicts.values() for limit in verdict.limits),
+            *not_measured({label: audited[label].skipped for label in outcomes}),
         ],
+        "audit": {label: verdict.to_json() for label, verdict in verdicts.items()},
+        "policy": policy.to_json(),
     }
 
 
-def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit, policy: Policy) -> Json:
-    """One unlearned model beside the original and gold, under the verdict of its model audit."""
+def model_result(
+    head: Head,
+    pool: Pool,
+    outcome: Outcome,
+    policy: Policy,
+    *,
+    foresight: Foresight | None = None,
+    extra: Audited | None = None,
+) -> Json:
+    """One unlearned model beside the original and gold, under the verdict of its model audit; see `method_result`."""
     sides = {"original": pool.original[:1], "unlearned": outcome.logits, "gold": pool.gold}
-    tables = {label: audit_one(pool, sides[label], seed=head.seed) for label in ("original", "unlearned")}
-    if HOLDOUT_USED in outcome.notes:
-        del tables["unlearned"]["population_attack"]
-    distances = {split: {label: table["row_z"][split].rows for label, table in tables.items()} for split in SPLITS}
-    gold_z = {split: np.full(len(pool.splits[split]), tables["unlearned"]["row_z"][split].null) for split in SPLITS}
+    candidates = {
+        "original": _candidate(pool, sides["original"], None, head.seed),
+        "unlearned": _candidate(pool, outcome.logits, outcome, head.seed),
+    }
+    audited = {label: audit_one(candidate) for label, candidate in candidates.items()}
+    if extra:
+        ours = audited["unlearned"]
+        audited["unlearned"] = Audited(ours.table | extra.table, ours.skipped | extra.skipped)
+    verdict = judged_model(candidates["unlearned"], policy)
+    gold_z = {
+        split: np.full(len(pool.splits[split]), audited["unlearned"].table["row_z"][split].null) for split in SPLITS
+    }
     entries = [
-        _entry("original", tables["original"], pool, sides["original"], None, head),
+        _entry("original", audited["original"].table, pool, sides["original"], None, head),
         {
-            **_entry("unlearned", tables["unlearned"], pool, outcome.logits, outcome, head),
+            **_entry("unlearned", audited["unlearned"].table, pool, outcome.logits, outcome, head),
             "role": "unlearned",
             "label": outcome.method,
         },
@@ -153,16 +203,78 @@ def model_result(head: Head, pool: Pool, outcome: Outcome, audit: ModelAudit, po
     ]
     return {
         **_head(head, pool, "model"),
-        "models": {"unlearned": 1, "gold": len(pool.gold), "heldout": 0, "original": 1},
-        "verdict": model_verdict(audit, policy),
+        "models": {
+            "unlearned": 1,
+            "gold": len(pool.gold),
+            "heldout": 0,
+            "original": 1,
+            "shadow": 0 if pool.shadows is None else len(pool.shadows.logits),
+        },
+        "verdict": model_verdict(verdict, policy),
+        "power": None if foresight is None else foresight.to_json(),
         "statements": [],
         "entries": entries,
-        "densities": _densities(pool, sides),
-        "per_row": _per_row(head, pool, "row_z", "gold standard deviations", distances, gold_z),
-        "limits": [*LIMITS, *_looked_at_holdout({outcome.method: outcome}), *audit.limits],
-        "audit": audit.to_json(),
+        **_drawn(
+            head, pool, sides, audited, audited, gold_z, "row_z", "gold standard deviations", {"unlearned": outcome}
+        ),
+        "limits": [
+            LOOKED_INSIDE if extra and extra.table else BLACK_BOX,
+            *LIMITS,
+            *_looked_at_holdout({outcome.method: outcome}),
+            *verdict.limits,
+            *not_measured({outcome.method: audited["unlearned"].skipped}),
+        ],
+        "audit": verdict.to_json(),
         "policy": policy.to_json(),
     }
+
+
+def _candidate(pool: Pool, logits: FloatArray, outcome: Outcome | None, seed: int) -> Candidate:
+    unseen = outcome is None or HOLDOUT_USED not in outcome.notes
+    return Candidate(pool, logits, seed, None if outcome is None else outcome.groups, unseen)
+
+
+def _drawn(
+    head: Head,
+    pool: Pool,
+    sides: Mapping[str, FloatArray],
+    audited: Mapping[str, Audited],
+    shown: Mapping[str, Audited],
+    nulls: Mapping[str, FloatArray],
+    measure: str,
+    unit: str,
+    outcomes: Mapping[str, Outcome],
+) -> Json:
+    """What the figures are drawn from; an attack on holdout rows is not drawn for who trained on them."""
+    fair = {
+        label: side
+        for label, side in sides.items()
+        if label not in outcomes or HOLDOUT_USED not in outcomes[label].notes
+    }
+    return {
+        "densities": densities(pool, sides),
+        "per_row": per_row(pool, head.ids, shown, nulls, measure=measure, unit=unit, seed=head.seed),
+        "roc": roc(pool, fair),
+        "epsilon": epsilons(pool, head.ids, audited),
+        "strata": difficulty(pool, shown, nulls["forget"], measure=measure, unit=unit),
+    }
+
+
+def gold_rows(pool: Pool, split: str, measure: str) -> FloatArray:
+    """`[rows]` of KLoM or the method distance, gold against gold: held-out gold, or one half of it against the other.
+
+    Args:
+        pool: With gold's outputs.
+        split: Of the rows.
+        measure: klom or method_distance.
+    """
+    at = pool.splits[split]
+    gold = pool.margins["gold"][:, at]
+    ours, theirs = (gold[::2], gold[1::2]) if pool.heldout is None else (pool.margins["heldout"][:, at], gold)
+    if measure == "klom":
+        return klom_rows(ours, theirs)
+    first = np.arange(len(ours) + len(theirs)) < len(ours)
+    return row_distances(np.concatenate([ours, theirs]), first, ~first)
 
 
 def _head(head: Head, pool: Pool, kind: str) -> Json:
@@ -175,13 +287,15 @@ def _head(head: Head, pool: Pool, kind: str) -> Json:
         "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
         "seed": head.seed,
         "problem": {
-            "recipe": head.recipe.name,
-            "data": head.recipe.data,
+            "recipe": head.recipe,
+            "data": head.data,
             "forget": head.forget.text if head.forget else f"{len(pool.splits['forget'])} given rows",
             "forget_seed": head.forget.seed if head.forget else None,
             "rows": {split: len(at) for split, at in pool.splits.items()},
         },
-        "retraining": {
+        "retraining": None
+        if not head.epochs
+        else {
             "visits": _retraining_visits(head, pool),
             "seconds": None if math.isnan(head.retraining) else head.retraining,
         },
@@ -189,7 +303,7 @@ def _head(head: Head, pool: Pool, kind: str) -> Json:
 
 
 def _retraining_visits(head: Head, pool: Pool) -> int:
-    return head.recipe.epochs * len(pool.splits["retain"])
+    return head.epochs * len(pool.splits["retain"])
 
 
 def _entry(label: str, table: Table, pool: Pool, logits: FloatArray, outcome: Outcome | None, head: Head) -> Json:
@@ -205,7 +319,7 @@ def _entry(label: str, table: Table, pool: Pool, logits: FloatArray, outcome: Ou
             name: {split: _without_rows(estimate) for split, estimate in splits.items()}
             for name, splits in table.items()
         },
-        "cost": _cost(outcome.costs, _retraining_visits(head, pool)) if outcome else None,
+        "cost": _cost(outcome.costs, _retraining_visits(head, pool)) if outcome and outcome.costs else None,
         "notes": outcome.notes if outcome else {},
     }
 
@@ -250,52 +364,3 @@ def _looked_at_holdout(outcomes: Mapping[str, Outcome]) -> list[str]:
     ]
     text = "may look at the holdout rows, which the population attack takes for rows that nobody looked at"
     return [f"{', '.join(found)} {text}"] if found else []
-
-
-def _margins(logits: FloatArray, pool: Pool, at: Positions) -> FloatArray:
-    return margins(logits[:, at], pool.labels[at])
-
-
-def _densities(pool: Pool, sides: Mapping[str, FloatArray]) -> Json:
-    """Margins of all models and rows of each split, as densities over bins around original and gold."""
-    return {split: _density(pool, sides, pool.splits[split]) for split in SPLITS}
-
-
-def _density(pool: Pool, sides: Mapping[str, FloatArray], at: Positions) -> Json:
-    values = {label: _margins(logits, pool, at).ravel() for label, logits in sides.items()}
-    ends = np.array([np.percentile(values[label], [0.5, 99.5]) for label in ("original", "gold")])
-    low, high = ends[:, 0].min(), ends[:, 1].max()
-    around = 0.3 * (high - low) + 1e-6  # a broken model's margins lie far out; they are counted in the last bins
-    edges = np.linspace(low - around, high + around, BINS + 1)
-    return {
-        "edges": edges.tolist(),
-        "density": {
-            label: np.histogram(np.clip(side, edges[0], edges[-1]), edges, density=True)[0].tolist()
-            for label, side in values.items()
-        },
-    }
-
-
-def _per_row(
-    head: Head,
-    pool: Pool,
-    measure: str,
-    unit: str,
-    distances: Mapping[str, Mapping[str, FloatArray]],
-    nulls: Mapping[str, FloatArray],
-) -> Json:
-    """Distances of every forget row and of a random sample of the others."""
-    result: Json = {"measure": measure, "unit": unit}
-    for split in SPLITS:
-        at = pool.splits[split]
-        shown = np.arange(len(at))
-        if split != "forget" and len(at) > SHOWN:
-            draw = numpy_generator(head.seed, f"shown/{split}")
-            shown = np.sort(draw.choice(len(at), SHOWN, replace=False))
-        result[split] = {
-            "ids": [head.ids[row] for row in at[shown]],
-            "labels": pool.labels[at[shown]].tolist(),
-            "values": {label: rows[shown].tolist() for label, rows in distances[split].items()},
-            "null": nulls[split][shown].tolist(),
-        }
-    return result

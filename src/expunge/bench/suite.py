@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from expunge.audit.policy import Policy
+from expunge.audit.policy import policy as find_policy
 from expunge.data import ForgetSet
 from expunge.errors import ConfigError, check, unknown
 from expunge.methods import Method, method
@@ -22,6 +24,8 @@ KEYS: dict[str, tuple[type, type | None]] = {
     "forget_seed": (int, None),
     "originals": (int, None),
     "gold": (int, None),
+    "shadows": (int, None),
+    "policy": (str, None),
     "seed": (int, None),
     "methods": (list, dict),
 }
@@ -32,9 +36,19 @@ EXAMPLES = {
     "forget_seed": "forget_seed = 0",
     "originals": "originals = 64",
     "gold": "gold = 64",
+    "shadows": "shadows = 32",
+    "policy": 'policy = "standard"',
     "seed": "seed = 0",
     "methods": '[[methods]] and below it name = "finetune"',
 }
+
+
+STANDARD = find_policy("standard")
+
+
+def enough_shadows(models: int) -> bool:
+    """Whether every row can have two shadow models on either side."""
+    return models >= 4 and models % 2 == 0
 
 
 @dataclass(frozen=True)
@@ -58,11 +72,16 @@ class Suite:
     gold: int
     """Gold models to compare with; as many held-out gold models as originals are trained beside them."""
     seed: int = 0
+    shadows: int = 0
+    """Models on random halves of training and holdout rows, for LiRA, RMIA and difficulty; even, 0 for none."""
+    policy: Policy = STANDARD
+    """What the verdict on every method demands."""
     entries: tuple[Entry, ...]
 
     def __post_init__(self) -> None:
         check("originals", self.originals, ">= 2", self.originals >= 2)
         check("gold", self.gold, f">= {LEAST_GOLD}", self.gold >= LEAST_GOLD)
+        check("shadows", self.shadows, "0, or an even number >= 4", self.shadows == 0 or enough_shadows(self.shadows))
         check("forget", len(self.forget), "at least one forget set", len(self.forget) > 0)
         check("methods", len(self.entries), "at least one method", len(self.entries) > 0)
         labels = [entry.label for entry in self.entries]
@@ -123,6 +142,8 @@ def parse_suite(name: str, text: str) -> Suite:
         originals=data["originals"],
         gold=data["gold"],
         seed=data.get("seed", 0),
+        shadows=data.get("shadows", 0),
+        policy=find_policy(data.get("policy", STANDARD.name)),
         entries=tuple(_entry(name, line) for line in data["methods"]),
     )
 

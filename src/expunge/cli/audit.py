@@ -1,31 +1,40 @@
-"""`expunge audit`: one unlearned model against gold."""
+"""`expunge audit`: one unlearned model, a method by several of them, or stored outputs, against gold."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from expunge.audit.foresight import Foresight, foresee_method, foresee_model
+from expunge.audit.policy import Policy
 from expunge.audit.policy import policy as find_policy
+from expunge.bench.audit import Result, check_gold, check_relearn, check_shadows
 from expunge.bench.audit import audit as run_audit
-from expunge.bench.audit import check_gold
+from expunge.bench.fleets import shadow_plan
 from expunge.bench.result import check_classes
-from expunge.cli.output import DryRun, Json, out, progress, show
-from expunge.cli.plan import describe_fleet
+from expunge.bench.stored import audit_stored, foresee_stored, read_stored
+from expunge.cli.output import DryRun, Json, err, out, progress, show
+from expunge.cli.plan import describe_fleet, describe_plan
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
+from expunge.data import joined
+from expunge.errors import ConfigError
 from expunge.fleet import role_seeds, same_rows
-from expunge.methods import Unlearned
-from expunge.runs import open_unlearned
-from expunge.training import Cost
+from expunge.runs import UnlearnedRun, check_same_request, open_unlearned
+from expunge.store import Store
 
 EXIT = {"pass": 0, "measured": 0, "fail": 1, "inconclusive": 3}
+STORED = ".npz"
 
 
 def audit(
-    unlearned: Path,
-    *,
+    *unlearned: Path,
     gold: int = 64,
+    shadows: int = 0,
+    relearn: int = 0,
+    planted: Annotated[bool, Parameter(name="--planted", negative="")] = False,
     out_folder: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     policy: str = "standard",
     seed: int = 0,
@@ -34,14 +43,24 @@ def audit(
     processes: int | None = None,
     device: str = "cpu",
     code: Path | None = None,
+    rows: Annotated[bool, Parameter(name="--rows", negative="--no-rows")] = True,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Compare an unlearned model with N gold models, found in the store or trained; exit code by verdict.
+    """Compare unlearned models with N gold models, found in the store or trained; exit code by verdict.
+
+    One folder is a model audit: could this model be a gold model? Several folders of one method and forget set, made
+    from different originals, are a method audit: do its models follow gold's law? A .npz file holds outputs made
+    elsewhere: arrays gold, unlearned, original [models, rows] (margins) or [models, rows, classes] (logits, with
+    labels), split [rows] and, if you have them, heldout, ids, groups, shadows and membership.
 
     Args:
-        unlearned: A folder made by `expunge forget`.
+        unlearned: Folders made by `expunge forget`, or one .npz file.
         gold: Gold models, at least 19; 64 advised.
+        shadows: Models on random halves of the rows, even, for LiRA, RMIA and difficulty; 0 for none, 64 advised.
+        relearn: Gold models that relearn the forget rows beside the unlearned one; 0 for none, 8 advised.
+        planted: Train three more originals with marks on the forget rows, unlearn them by the same method and
+            settings, and look for the marks.
         out_folder: Where the result is kept; by default beside the unlearned model, with `-audit` behind.
         policy: What the verdict demands: screen, standard, strict, or the path of a TOML file like theirs.
         seed: Of the gold models.
@@ -50,42 +69,106 @@ def audit(
         processes: Worker processes on cpu; by default one per core.
         device: Where to train gold, such as cpu or cuda.
         code: Your own file that holds the model, where its recipe names one (the file is executed).
-        dry_run: Say how many models would be trained and what that takes, and do nothing.
+        rows: Keep ids and distances of single rows, which are personal data; --no-rows keeps aggregates only.
+        dry_run: Say what would be trained, what that takes and what could be seen, and do nothing.
         as_json: The result as plain data instead of a table.
     """
-    check_gold(gold)
     chosen = find_policy(policy)
-    whole = named(unlearned)
-    place, shelf = free(out_folder or whole.with_name(f"{whole.name}-audit")), shelf_at(store)
-    made = open_unlearned(unlearned, data=data, code=code)
-    problem = made.problem
-    check_classes(problem.recipe)
+    if not unlearned:
+        raise ConfigError("audit: expected a folder made by `expunge forget`", hint="`expunge audit --help`")
+    stored = [path for path in unlearned if path.suffix == STORED]
+    if stored and len(unlearned) > 1:
+        raise ConfigError(f"audit: expected {stored[0]} alone", hint="one .npz file holds all outputs of an audit")
+    whole = named(unlearned[0])
+    place = free(out_folder or whole.with_name(f"{whole.stem if stored else whole.name}-audit"))
+    given: dict[str, object] = {"policy": policy, "seed": seed}
+    after: dict[str, object] = {"out": out_folder, "no-rows": None if rows else True}
+    if stored:
+        command = spelled("audit", str(unlearned[0]), **given, **after)
+        arrays = read_stored(unlearned[0])
+        if dry_run:
+            return _planned(describe_plan({}, foresee_stored(arrays, chosen)), as_json)
+        result = audit_stored(arrays, policy=chosen, seed=seed, source=unlearned[0].name, command=command)
+        return _present(result, place, rows, as_json)
+    check_gold(gold)
+    check_shadows(shadows)
+    check_relearn(relearn, gold)
+    shelf = shelf_at(store)
+    made = [open_unlearned(path, data=data, code=code) for path in unlearned]
+    check_same_request(made)
+    check_classes(made[0].problem.recipe)
     if dry_run:
-        masks = same_rows(problem.rows, problem.retain, gold)
-        watch = (problem.rows, problem.holdout, problem.test)
-        plan = describe_fleet(problem.recipe, problem.rows, masks, role_seeds(seed, "gold", gold), watch, shelf)
-        show(plan) if as_json else out().print(plan["sentence"])
-        return 0
-    facts = made.facts
-    answer = Unlearned(
-        made.model, facts["method"], facts["settings"], facts["seed"], Cost.from_dict(facts["cost"]), [], facts["notes"]
-    )
-    elsewhere = None if device == "cpu" else device
-    given = {"data": data, "store": store, "device": elsewhere, "code": code, "out": out_folder}
-    command = spelled("audit", str(unlearned), gold=gold, policy=policy, seed=seed, **given)
+        return _planned(_plan(made, chosen, shelf, gold=gold, shadows=shadows, seed=seed), as_json)
+    elsewhere = {"data": data, "store": store, "device": None if device == "cpu" else device, "code": code}
+    more = {"shadows": shadows or None, "relearn": relearn or None, "planted": planted or None}
+    given = {"gold": gold, **more, **given, **elsewhere, **after}
+    command = spelled("audit", *(str(path) for path in unlearned), **given)
+    single = len(made) == 1
     with workers(device, processes) as executor, progress() as bar:
+        if not as_json:  # what could be seen is said before anything is trained
+            err().print(*_foresight(chosen, made, gold).text, sep="\n", markup=False, soft_wrap=True)
         result = run_audit(
-            problem,
-            answer,
+            made[0].problem,
+            made[0].unlearned if single else [run.unlearned for run in made],
+            originals=() if single else _originals(made),
             gold=gold,
+            shadows=shadows,
+            relearn=relearn,
+            planted=planted,
             seed=seed,
             policy=chosen,
-            forget=made.forget,
+            forget=made[0].forget,
             command=command,
             device=device,
             store=shelf,
             executor=executor,
             progress=bar,
         )
-    present(result.data, place, as_json)
+    return _present(result, place, rows, as_json)
+
+
+def _planned(plan: dict[str, Any], as_json: bool) -> int:
+    show(plan) if as_json else out().print(plan["sentence"], markup=False, soft_wrap=True)
+    return 0
+
+
+def _present(result: Result, place: Path, rows: bool, as_json: bool) -> int:
+    present((result if rows else result.strip_rows()).data, place, as_json)
     return EXIT[result.verdict]
+
+
+def _originals(made: Sequence[UnlearnedRun]) -> list[Any]:
+    """The original behind each unlearned model; runs of one folder share one module."""
+    known = {run.parent.path.resolve(): run.parent.model for run in made}
+    return [known[run.parent.path.resolve()] for run in made]
+
+
+def _plan(
+    made: Sequence[UnlearnedRun], policy: Policy, shelf: Store, *, gold: int, shadows: int, seed: int
+) -> dict[str, Any]:
+    """What the audit would train, and what it could see."""
+    problem = made[0].problem
+    behind = _behind(made)
+    models = gold + (behind if behind > 1 else 0)
+    masks = same_rows(problem.rows, problem.retain, models)
+    watch = (problem.rows, problem.holdout, problem.test)
+    seeds = role_seeds(seed, "gold", models)
+    parts = {"gold": describe_fleet(problem.recipe, problem.rows, masks, seeds, watch, shelf)}
+    if shadows:
+        sampled = joined(problem.rows, problem.holdout)
+        masks, seeds = shadow_plan(len(sampled), shadows, seed=seed)
+        parts["shadows"] = describe_fleet(problem.recipe, sampled, masks, seeds, watch, shelf)
+    return describe_plan(parts, _foresight(policy, made, gold))
+
+
+def _foresight(policy: Policy, made: Sequence[UnlearnedRun], gold: int) -> Foresight:
+    problem = made[0].problem
+    forget = len(problem.forget)
+    if len(made) > 1:
+        return foresee_method(policy, unlearned=max(2, _behind(made)), gold=gold, forget=forget)
+    return foresee_model(policy, gold=gold, forget=forget, test=len(problem.test))
+
+
+def _behind(made: Sequence[UnlearnedRun]) -> int:
+    """How many originals the unlearned models come from."""
+    return len({run.parent.path.resolve() for run in made})

@@ -8,15 +8,19 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
+from expunge.audit.foresight import foresee_method
 from expunge.bench.bench import run_suite
+from expunge.bench.fleets import shadow_plan
 from expunge.bench.result import check_classes
 from expunge.bench.suite import Suite, load_suite, suites
 from expunge.cli.output import DryRun, Json, out, progress, show, table
-from expunge.cli.plan import describe_fleet
+from expunge.cli.plan import describe_fleet, describe_plan
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
-from expunge.data import load
+from expunge.data import Rows, joined, load
 from expunge.errors import ConfigError
 from expunge.fleet import role_seeds, same_rows
+from expunge.fleet.task import Mask
+from expunge.problem import checked_forget
 from expunge.store import Store
 from expunge.training import Recipe
 from expunge.training.recipes import recipe as find_recipe
@@ -57,7 +61,7 @@ def bench(
     check_classes(recipe)
     if dry_run:
         plan = _plan(chosen, recipe, shelf, data)
-        show(plan) if as_json else out().print(plan["sentence"])
+        show(plan) if as_json else out().print(plan["sentence"], markup=False, soft_wrap=True)
         return 0
     folder = named(out_folder or Path(f"bench-{chosen.name}"))
     for forget_set in chosen.forget:
@@ -81,16 +85,25 @@ def _place(folder: Path, suite: Suite, forget: str) -> Path:
 
 
 def _plan(suite: Suite, recipe: Recipe, store: Store, data: Path | None) -> dict[str, Any]:
+    """What the suite would train, how many unlearnings it would run, and what its audits could see."""
     splits = load(recipe.data, root=data)
-    watch = (splits.train, splits.holdout, splits.test)
-    everything = same_rows(splits.train, np.arange(len(splits.train)), suite.originals)
-    seeds = role_seeds(suite.seed, "original", suite.originals)
-    plan = describe_fleet(recipe, splits.train, everything, seeds, watch, store, weights=True)
-    gold = (suite.gold + suite.originals) * len(suite.forget)
-    runs = suite.originals * len(suite.entries) * len(suite.forget)
-    return {
-        **plan,
-        "gold": gold,
-        "unlearning_runs": runs,
-        "sentence": f"originals: {plan['sentence']}; then up to {gold} gold models and {runs} unlearning runs",
+    train, watch = splits.train, (splits.train, splits.holdout, splits.test)
+
+    def fleet(rows: Rows, masks: Mask, role: str, *, weights: bool = False) -> dict[str, Any]:
+        seeds = role_seeds(suite.seed, role, len(masks))
+        return describe_fleet(recipe, rows, masks, seeds, watch, store, weights=weights)
+
+    parts = {
+        "originals": fleet(train, same_rows(train, np.arange(len(train)), suite.originals), "original", weights=True)
     }
+    for forget_set in suite.forget:
+        forget = checked_forget(forget_set.indices(train), len(train))
+        retain = np.setdiff1d(np.arange(len(train)), forget)
+        parts[f"gold, {forget_set.text}"] = fleet(train, same_rows(train, retain, suite.gold + suite.originals), "gold")
+    if suite.shadows:
+        sampled = joined(train, splits.holdout)
+        parts["shadows"] = fleet(sampled, shadow_plan(len(sampled), suite.shadows, seed=suite.seed)[0], "shadow")
+    foresight = foresee_method(suite.policy, unlearned=suite.originals, gold=suite.gold, forget=len(forget))
+    plan = describe_plan(parts, foresight)
+    runs = suite.originals * len(suite.entries) * len(suite.forget)
+    return {**plan, "unlearning_runs": runs, "sentence": f"{plan['sentence']}\nand up to {runs:,} unlearning runs"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from expunge.audit import MEASURES
+from expunge.audit import MEASURES, Measure
+from expunge.audit.registry import MODES
 from expunge.cli.flags import described
 from expunge.cli.output import Json, out, show, table
 from expunge.data import DATASETS
@@ -15,6 +17,12 @@ from expunge.methods import METHODS
 from expunge.methods import method as find_method
 from expunge.training.recipes import MEASURED, RECIPES
 from expunge.training.recipes import recipe as find_recipe
+
+COST = (
+    "c: a training, u: an unlearning run, beside passes over the rows; originals come on top, and gold models serve "
+    "every measure."
+)
+"""How to read the costs of measures."""
 
 
 def methods(name: str = "", *, as_json: Json = False) -> int:
@@ -48,16 +56,13 @@ def measures(name: str = "", *, as_json: Json = False) -> int:
         as_json: Plain data instead of a table.
     """
     if name:
-        if name not in MEASURES:
-            raise unknown("measure", name, MEASURES, "expunge measures")
-        page = MEASURES[name].page
-        show({"name": name, "page": page}) if as_json else out().print(page, markup=False)
+        return _measure_page(name, as_json)
+    if as_json:
+        show([_measure_facts(measure) for measure in MEASURES.values()])
         return 0
-    lines = [
-        [measure.name, ", ".join(f"{count} {role}" for role, count in measure.least.items()), measure.summary]
-        for measure in MEASURES.values()
-    ]
-    _listing(["measure", "at least", "what"], lines, as_json)
+    headings = ["measure", "mode", "models (advised)", "cost", "null", "what"]
+    table(headings, [measure_cells(measure) for measure in MEASURES.values()])
+    out().print(f"\n{COST}", markup=False)
     return 0
 
 
@@ -101,6 +106,52 @@ def summary(kind: type[Any]) -> str:
     """The first line of a method's file, without its name."""
     first = (inspect.getdoc(sys.modules[kind.__module__]) or "").splitlines()[0]
     return first.partition(": ")[2] or first
+
+
+def measure_cells(measure: Measure) -> list[str]:
+    """Name, mode, models (a line each), cost, null and summary: a line of the table of measures."""
+    models = "\n".join(_count(measure.least[role], advised, role) for role, advised in measure.advised.items())
+    return [measure.name, measure.mode, models, measure.cost, measure.null, measure.summary]
+
+
+def _count(least: int, advised: int, role: str) -> str:
+    return f"{least} {role}" if least == advised else f"{least} ({advised}) {role}"
+
+
+def _counts(counts: Mapping[str, int], roles: Iterable[str]) -> str:
+    return ", ".join(f"{counts[role]} {role}" for role in roles)
+
+
+def _measure_facts(measure: Measure) -> dict[str, Any]:
+    return {
+        "measure": measure.name,
+        "mode": measure.mode,
+        "least": dict(measure.least),
+        "advised": dict(measure.advised),
+        "cost": measure.cost,
+        "null": measure.null,
+        "what": measure.summary,
+    }
+
+
+def _measure_page(name: str, as_json: bool) -> int:
+    if name not in MEASURES:
+        raise unknown("measure", name, MEASURES, "expunge measures")
+    measure = MEASURES[name]
+    if as_json:
+        show({"name": name, **_measure_facts(measure), "page": measure.page})
+        return 0
+    may_lack = [role for role in measure.least if role not in measure.advised]
+    least = f"at least {_counts(measure.least, measure.advised)}"
+    lines = (
+        f"mode:   {measure.mode}, {MODES[measure.mode]}",
+        f"models: {_counts(measure.advised, measure.advised)} advised; {least}"
+        + (f"; if any, {_counts(measure.least, may_lack)}" if may_lack else ""),
+        f"cost:   {measure.cost}",
+        f"null:   {measure.null}",
+    )
+    out().print(name, *lines, "", COST, "", measure.page, sep="\n", markup=False)
+    return 0
 
 
 def _method_page(name: str, as_json: bool) -> int:

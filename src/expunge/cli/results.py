@@ -63,13 +63,15 @@ def workers(device: str, processes: int | None) -> AbstractContextManager[Execut
 
 
 def spelled(*words: str, **options: object) -> str:
-    """What a person types to get the same again; options that were not given are None and left out.
+    """What a person types to get the same again; options that were not given are None and left out, True is a flag.
 
     Example:
         >>> spelled("bench", "demo", data=None, out="my result")
         "expunge bench demo --out 'my result'"
     """
-    flags = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]
+    flags = []
+    for name, value in options.items():
+        flags += [] if value is None else [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return shlex.join(["expunge", *words, *flags])
 
 
