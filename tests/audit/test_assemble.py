@@ -186,7 +186,9 @@ def test_of_a_method_every_measure_is_what_its_own_call_gives(runs):
     ours = candidate(count=16 * runs, groups=None if runs == 1 else np.repeat(np.arange(16), runs))
     found = audit_method(ours)
     assert plain(found.table) == plain(expected(ours))
-    assert found.skipped == {"challenge": f"its published score takes 512 models a side, there are {min(16 * runs, 20)}"}
+    assert found.skipped == {
+        "challenge": f"its published score takes 512 models a side, there are {min(16 * runs, 20)}"
+    }
     accounted(found, METHOD_PARTS)
     assert found.table["klom"]["forget"].start > found.table["klom"]["forget"].value
 
@@ -307,6 +309,9 @@ def test_a_removed_class_is_judged_as_one():
     ours = candidate(pool_of(names=names))
     assert ours.pool.class_removed
     assert not pool_of().class_removed
+    more = names.copy()  # one class is removed, of another some rows are: no class stands for all of forget
+    more[np.flatnonzero((LABELS == 0) & (names == "retain"))[:5]] = "forget"
+    assert not pool_of(names=more).class_removed
     right = [
         np.stack([accuracy(side[:, names == split], LABELS[names == split]) for split in ("forget", "test")], axis=1)
         for side in (ours.logits, ours.pool.gold, ours.pool.original)

@@ -74,6 +74,12 @@ def test_curves_stand_on_scikit_learns_and_need_no_number_of_nonmembers():
     assert alone[0] == pytest.approx([(members > nonmembers[0, 0]).mean(), 1.0])
 
 
+def test_a_rate_that_is_a_whole_number_of_rows_allows_that_many():
+    ranked = np.arange(100.0)[None]
+    rates = np.array([0.29, 0.57, 0.58, 0.07, 1.0])  # 0.29 * 100 is below 29 in floating point
+    assert roc_curves(ranked + 0.5, ranked, rates)[0].tolist() == pytest.approx([0.3, 0.58, 0.59, 0.08, 1.0])
+
+
 def test_curves_do_not_depend_on_the_order_and_leave_their_input_alone():
     random = np.random.default_rng(5)
     members, nonmembers, rates = random.normal(size=(2, 30)), random.normal(size=(2, 40)), np.array([0.3, 0.05, 1.0])

@@ -16,10 +16,12 @@ from scipy.special import logsumexp
 
 import expunge as ex
 from expunge.audit.assemble import Candidate, Pool
+from expunge.audit.foresight import foresee_method, foresee_model
 from expunge.audit.policy import policy
 from expunge.bench.fleets import Fleets, outputs
 from expunge.bench.judged import judged_method, judged_model, method_reference
-from expunge.bench.stored import BINARY, KNOWN, UNSEEN, audit_stored, read_stored
+from expunge.bench.stored import BINARY, KNOWN, UNSEEN, audit_stored, foresee_stored, read_stored
+from expunge.bench.suite import STANDARD
 from expunge.bench.words import SEEN
 from expunge.errors import NeedsError, ShapeError, StoreError
 from expunge.report import render
@@ -114,12 +116,6 @@ def test_one_unlearned_model_is_a_model_audit_and_several_are_a_method_audit(of_
     assert of_model.data["problem"]["rows"] == {"forget": 24, "retain": 60, "test": 60, "holdout": 40}
     assert of_model.data["problem"]["forget"] == "24 given rows"
     assert of_model.data["retraining"] is None, "nobody knows what a training elsewhere costs"
-
-
-@pytest.mark.filterwarnings("ignore:All-NaN slice")
-def test_two_unlearned_models_are_several():
-    result = audit_stored(stored(2))
-    assert (result.data["kind"], result.data["models"]["unlearned"]) == ("method", 2)
 
 
 def test_it_claims_nothing_about_masks_that_it_never_saw(of_model, of_method):
@@ -674,19 +670,6 @@ def _torn():
     return bytes(whole)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"not a zip", _zip("gold.npy", b"\x93NUMPY\x01\x00"), _torn()],
-    ids=["empty", "text", "cut array", "torn"],
-)
-def test_what_is_no_npz_is_refused(content, tmp_path):
-    file = tmp_path / "file.npz"
-    file.write_bytes(content)
-    with pytest.raises(StoreError, match=r"file\.npz: not an \.npz of plain arrays") as error:
-        read_stored(file)
-    assert error.value.hint == "write it with numpy.savez"
-
-
 def _squeezed():
     """A compressed zip of one array, damaged where the decompression fails."""
     file = io.BytesIO()
@@ -696,34 +679,64 @@ def _squeezed():
     return bytes(damaged)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [_plain(np.zeros(3)), _squeezed(), _zip("gold", b"text")],
-    ids=["one .npy", "damaged", "no array inside"],
-)
-def test_more_that_is_no_npz_is_refused(content, tmp_path):
+NO_NPZ = {
+    "empty": b"",
+    "text": b"not a zip",
+    "cut array": _zip("gold.npy", b"\x93NUMPY\x01\x00"),
+    "torn": _torn(),
+    "damaged": _squeezed(),
+    "one .npy": _plain(np.zeros(3)),
+    "no array inside": _zip("gold", b"text"),
+}
+
+
+@pytest.mark.parametrize("content", NO_NPZ.values(), ids=NO_NPZ)
+def test_what_is_no_npz_is_refused(content, tmp_path):
     file = tmp_path / "file.npz"
     file.write_bytes(content)
-    with pytest.raises(StoreError, match=r"file\.npz: not an \.npz of plain arrays"):
-        audit_stored(read_stored(file) | {key: side for key, side in stored().items() if key != "gold"})
+    with pytest.raises(StoreError, match=r"file\.npz: not an \.npz of plain arrays") as error:
+        read_stored(file)
+    assert error.value.hint == "write it with numpy.savez"
 
 
-# Faults
+# What comes of few models, and of numbers that are not known
 
 
-def test_more_held_out_gold_than_unlearned_models():
+def test_more_held_out_gold_than_unlearned_models_gives_no_epsilon():
     result = audit_stored(stored(6, heldout=models(16, 7)))
     assert result.data["models"]["heldout"] == 16
     assert result.data["epsilon"] is None
+    assert "epsilon" in result.data["entries"][2]["measures"], "held-out gold has one, and nobody to be compared with"
+    assert "audit of stored outputs" in render(result.data)
 
 
 def test_two_unlearned_models_are_inconclusive_without_a_warning():
-    assert audit_stored(stored(2)).verdict == "inconclusive"
+    result = audit_stored(stored(2))
+    assert (result.data["kind"], result.data["models"]["unlearned"]) == ("method", 2)
+    assert result.verdict == "inconclusive"
+    assert "audit of stored outputs" in render(result.data)
 
 
-def test_the_result_of_a_method_audit_is_json_for_every_reader(of_method):
-    json.dumps(of_method.data, allow_nan=False)
+@pytest.mark.parametrize("kind", ["of_model", "of_method"])
+def test_the_result_is_json_for_every_reader(kind, request):
+    data = request.getfixturevalue(kind).data
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
-def test_the_result_of_a_model_audit_is_json_for_every_reader(of_model):
-    assert json.loads(json.dumps(of_model.data, allow_nan=False)) == of_model.data
+# What could be seen
+
+
+def test_the_foresight_is_that_of_the_numbers_of_models_and_rows():
+    arrays = stored()
+    assert foresee_stored(arrays) == foresee_model(STANDARD, gold=24, forget=24, test=60)
+    several = stored(6, gold=models(9, 0))
+    assert foresee_stored(several, SCREEN) == foresee_method(SCREEN, unlearned=6, gold=9, forget=24)
+    grouped = several | {"groups": np.array(list("aabbcc"))}
+    assert foresee_stored(grouped, SCREEN) == foresee_method(SCREEN, unlearned=3, gold=9, forget=24)
+    with pytest.raises(ShapeError, match="unknown array 'golds'"):
+        foresee_stored(arrays | {"golds": np.zeros(3)})
+
+
+def test_the_result_says_what_could_be_seen(of_method):
+    foreseen = foresee_stored(stored(24), SCREEN)
+    assert of_method.data["power"] == foreseen.to_json()

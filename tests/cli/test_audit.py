@@ -184,9 +184,17 @@ def test_the_page_is_that_of_the_result(outputs):
     assert (outputs.folder / "drawn.html").read_text() == render(result(outputs, "drawn"))
 
 
-def test_a_dry_run_of_stored_outputs_does_nothing(outputs):
-    outputs("audit one.npz -o never --dry-run")
-    assert not (outputs.folder / "never").exists()
+def test_a_dry_run_of_stored_outputs_says_what_could_be_seen_and_does_nothing(outputs, capsys):
+    before = tree(outputs.folder)
+    assert outputs("audit one.npz --dry-run") == 0
+    assert capsys.readouterr().out.startswith(
+        "A shift of all 24 forget rows together is seen with probability 0.8 from"
+    )
+    assert outputs("audit many.npz --dry-run --json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["models"], plan["to_train"], plan["parts"]) == (0, 0, {})
+    assert "not 24 and 24" in plan["foresight"]["text"][0], "unlearned and gold models"
+    assert tree(outputs.folder) == before
 
 
 # Single rows

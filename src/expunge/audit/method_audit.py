@@ -110,6 +110,7 @@ class Reference:
     margin: float | None = None
     seed: int = 0
     _nulls: dict[int, dict[str, Null]] = field(default_factory=dict, init=False, repr=False)
+    _controls: dict[int, dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check("alpha", self.alpha, "in (0, 0.5)", 0 < self.alpha < 0.5)
@@ -186,7 +187,12 @@ class Reference:
         return failed, passed
 
     def controls(self, models: int) -> dict[str, Any]:
-        """Held-out gold in place of that many unlearned models, and the original."""
+        """Held-out gold in place of that many unlearned models, and the original; looked at once."""
+        if models not in self._controls:
+            self._controls[models] = self._look(models)
+        return dict(self._controls[models])
+
+    def _look(self, models: int) -> dict[str, Any]:
         nulls, margins = self.nulls(models), self.margins(models)
         forget = nulls["forget"]
         beyond = forget.values[: len(forget.halves)] - forget.mean
@@ -339,7 +345,7 @@ def _obstacles(
     if originals < LEAST["unlearned"]:
         return ["All unlearned models come from one original: the spread over trainings is not covered."]
     null, margin = reference.nulls(count)["forget"], reference.margins(count)["forget"]
-    if math.isnan(margin):
+    if math.isnan(margin) or np.isnan(null.halves).any():
         ours, golds = reference.sizes(count)
         return [f"{ours} against {golds} models are too few for an interval."]
     if null.resolution > margin:
@@ -377,7 +383,8 @@ def _limits(reference: Reference, alone: bool, count: int) -> list[str]:
         found.append("All unlearned models come from one original: the spread over trainings is not covered.")
     if reference.sizes(count)[1] < len(reference.gold):
         ours, golds = reference.sizes(count)
-        found.append(f"No held-out gold: the null is {ours} gold models against {golds} others, the method likewise.")
+        text = f"Fewer than {count} held-out gold models: the null is {ours} gold models against {golds} others"
+        found.append(f"{text}, and the method is compared at those numbers.")
     return found
 
 
@@ -417,6 +424,6 @@ def _components(unlearned: FloatArray, reference: Reference, origin: npt.NDArray
         within = float(sum(((ours[origin == one] - ours[origin == one].mean(0)) ** 2).sum(0) for one in ids).mean())
         within /= spare
     between = float(means.var(axis=0, ddof=1).mean()) if len(ids) > 1 else math.nan
-    runs = len(ours) / len(ids)
-    between -= within / runs if spare else 0.0
+    share = float(np.mean([1 / (origin == one).sum() for one in ids]))  # of the variance within, left in a mean
+    between -= within * share if spare else 0.0
     return found | {"originals": between if math.isnan(between) else max(0.0, between), "runs": within}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
@@ -115,7 +116,8 @@ def parse_policy(name: str, text: str) -> Policy:
     for key, value in data.items():
         if key not in known:
             raise ConfigError(f"policy {name}: unknown key {key!r}", hint=f"known are {', '.join(sorted(known))}")
-        if (isinstance(value, str) and value != DERIVED) or isinstance(value, bool | list | dict):
+        derived = value == DERIVED and key.endswith("_margin")
+        if not derived and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
             raise ConfigError(f"policy {name}: {key}: expected a number, got {value!r}")
     demands: dict[str, Any] = {key: None if value == DERIVED else value for key, value in data.items()}
     return Policy(name=name, **demands)
