@@ -320,8 +320,18 @@ def _entry(label: str, table: Table, pool: Pool, logits: FloatArray, outcome: Ou
             for name, splits in table.items()
         },
         "cost": _cost(outcome.costs, _retraining_visits(head, pool)) if outcome and outcome.costs else None,
-        "notes": outcome.notes if outcome else {},
+        "notes": without_rows(outcome.notes) if outcome else {},
     }
+
+
+def without_rows(notes: Json) -> Json:
+    """Notes without positions of single rows: a list becomes how long it is.
+
+    Example:
+        >>> without_rows({"easy_share": 0.5, "hard_rows": [3, 8]})
+        {'easy_share': 0.5, 'hard_rows': 2}
+    """
+    return {name: len(value) if isinstance(value, list) else value for name, value in notes.items()}
 
 
 def _without_rows(estimate: Estimate) -> Json:
