@@ -23,6 +23,7 @@ from benchmarks import (
     recipes,
     rows,
     stacked,
+    tuning,
     whole,
 )
 from benchmarks.figure import Figure, Options, skipped, table
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "one_run": one_run.measure,
     "whole": whole.measure,
     "calibration": calibration.measure,
+    "tuning": tuning.measure,
     "recipes": recipes.measure,
     "precision": precision.measure,
 }

@@ -13,6 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in FILES}
 ROOMS = (
     "cli",
+    "tuning",
     "bench",
     "report",
     "audit",

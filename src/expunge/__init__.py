@@ -18,6 +18,7 @@ from expunge.store import Store
 from expunge.tasks import Classification, Regression
 from expunge.training import Recipe, Trained, fit, predict
 from expunge.training.recipes import recipe
+from expunge.tuning import Tuning, tune
 
 __all__ = [
     "Classification",
@@ -34,6 +35,7 @@ __all__ = [
     "Rows",
     "Store",
     "Trained",
+    "Tuning",
     "Unlearned",
     "audit",
     "audit_stored",
@@ -44,4 +46,5 @@ __all__ = [
     "predict",
     "recipe",
     "train_fleet",
+    "tune",
 ]

@@ -1,0 +1,166 @@
+"""`expunge tune`: a method's settings for a run's model, chosen without any gold model."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from expunge.cli.output import DryRun, Json, out, progress, show, table
+from expunge.cli.results import shelf_at, workers
+from expunge.data import ForgetSet
+from expunge.methods import Method
+from expunge.problem import Problem
+from expunge.runs import open_run
+from expunge.tuning import Trial, Tuning
+from expunge.tuning import tune as run_tuning
+from expunge.tuning.tune import candidates
+from expunge.tuning.twins import divide
+
+SHOWN = 10
+"""Trials in the table; all of them are in the JSON."""
+NOTHING = 3
+"""Exit code where nothing was chosen."""
+
+
+def tune(
+    method: str,
+    run: Path,
+    *,
+    rows: str,
+    rows_seed: int = 0,
+    trials: int = 24,
+    twins: int = 3,
+    seeds: int = 2,
+    kind: str = "finetune",
+    objective: str = "twin",
+    guard: float = 0.02,
+    budget: float | None = None,
+    seed: int = 0,
+    data: Path | None = None,
+    store: Path | None = None,
+    processes: int | None = None,
+    code: Path | None = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
+    """Choose a method's settings on twin problems, whose gold is the run's own model; exit code 3: nothing to choose.
+
+    Args:
+        method: A name from `expunge methods` that can be tuned, or auto for all of them.
+        run: A folder made by `expunge train`.
+        rows: Which rows are to be forgotten, as for `expunge forget`.
+        rows_seed: Of the draw of forget rows.
+        trials: Settings tried, of all methods together.
+        twins: Twins to tune on; fewer where holdout rows run out.
+        seeds: Runs of each setting that reaches the second round, on each twin.
+        kind: finetune (the model is trained on) or fresh (a new one is trained).
+        objective: twin, or a rival that needs no twin: holdout, accuracy or close.
+        guard: Accuracy on unseen rows that a setting may lose.
+        budget: Most row visits of all trials, as a share of one retraining.
+        seed: Of twins, draws and runs.
+        data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
+        store: Folder of finished twins and trials; by default EXPUNGE_STORE, or .expunge here.
+        processes: Worker processes; by default one per core.
+        code: Your own file that holds the model, where its recipe names one (the file is executed).
+        dry_run: Say what would be run, and do nothing.
+        as_json: Every trial as plain data instead of a table.
+    """
+    forget_set = ForgetSet(rows, rows_seed)
+    shelf = shelf_at(store)
+    parent = open_run(run, data=data, code=code)
+    problem = parent.problem(forget_set.indices(parent.splits.train), forget_set.kind)
+    if dry_run:
+        asked = {"trials": trials, "twins": twins, "seeds": seeds, "seed": seed}
+        plan = _plan(method, problem, kind=kind, objective=objective, **asked)
+        show(plan) if as_json else out().print(plan["sentence"], markup=False, soft_wrap=True)
+        return 0
+    with workers("cpu", processes) as executor, progress() as bar:
+        found = run_tuning(
+            method,
+            problem,
+            trials=trials,
+            twins=twins,
+            seeds=seeds,
+            kind=kind,
+            objective=objective,
+            guard=guard,
+            budget=budget,
+            seed=seed,
+            store=shelf,
+            executor=executor,
+            progress=bar,
+        )
+    if as_json:
+        show(found.to_json())
+    else:
+        _print(found, run, rows)
+    return 0 if found.method else NOTHING
+
+
+def _print(found: Tuning, run: Path, rows: str) -> None:
+    console = out()
+    headings = ["method", "settings", "objective", "forget", "check", "lost", "visits", "runs", ""]
+    table(headings, [_line(trial) for trial in found.trials[:SHOWN]])
+    nothing = [trial for trial in found.trials[SHOWN:] if trial.method == "no change"]
+    table([""] * len(headings), [_line(trial) for trial in nothing])
+    for one in found.checks:
+        console.print(f"  {'ok' if one.holds else 'NO'}  {one.name}: {one.detail}", markup=False, soft_wrap=True)
+    spent = (found.cost["twins"] + found.cost["trials"]) / found.cost["retraining"]
+    console.print(f"\ncost: {spent:.1f} times the row visits of one retraining", markup=False)
+    if found.method is None:
+        console.print(f"nothing chosen: {found.reason}", markup=False, soft_wrap=True)
+        return
+    console.print(f"chosen: {found.reason}", markup=False, soft_wrap=True)
+    console.print(f"next: {_command(found.method, run, rows)}", markup=False, soft_wrap=True)
+
+
+def _line(trial: Trial) -> list[str]:
+    chosen = ", ".join(f"{name} {_short(value)}" for name, value in trial.settings.items())
+    error = "" if trial.error != trial.error else f" ± {trial.error:.2g}"
+    numbers = [f"{trial.value:.3g}{error}", f"{trial.forget:.3g}", f"{trial.check:.3g}", f"{trial.lost:.3f}"]
+    return [trial.method, chosen, *numbers, f"{trial.visits:,.0f}", str(trial.runs), trial.dropped]
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _command(method: Method, run: Path, rows: str) -> str:
+    """The `expunge forget` that takes the chosen settings."""
+    flags: list[str] = []
+    for name in method.search:
+        value = getattr(method, name)
+        flag = name.replace("_", "-")
+        if value == ():
+            flags.append(f"--empty-{flag}")
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            flags += [f"--{flag}", str(one)]
+    words = ["expunge", "forget", str(run), "--rows", rows, "--method", method.name(), *flags, "-o", "UNLEARNED"]
+    return shlex.join(words)
+
+
+def _plan(
+    method: str,
+    problem: Problem,
+    *,
+    trials: int,
+    twins: int,
+    seeds: int,
+    kind: str,
+    objective: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Twins and unlearning runs."""
+    names = [one.name() for one in candidates(method, problem)]
+    there = len(divide(problem, twins, seed=seed)[0].auxiliary) if objective == "twin" else 0
+    runs = trials + max(1, trials // 3) * max(0, max(1, there) * seeds - 1)
+    made = f"{there} twins ({kind})" if there else "no twin"
+    return {
+        "methods": names,
+        "twins": there,
+        "kind": kind,
+        "unlearning_runs": runs,
+        "sentence": f"{made}, then about {runs} runs of {', '.join(names)}",
+    }

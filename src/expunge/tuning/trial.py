@@ -1,0 +1,179 @@
+"""Trials: one setting of a method on one scene, kept in the store, and the numbers by which settings are compared.
+
+Objective:  twin        J = (mean over D_aux of |m_U - m_gold| + the same over check rows) / start, start the twin's own
+                        distance on D_aux; m margins, nats; the twin's gold is the original
+Rivals, on the true problem, none of which needs a gold model (U what the method returns, O the original):
+            holdout     1-Wasserstein distance of U's margins on D_f to those on unseen rows of the same classes, plus
+                        the mean of |m_U - m_O| on check rows
+            accuracy    |accuracy of U on D_f - accuracy of U on unseen rows of the same classes|
+            close       mean of |m_U - m_O| on check rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import wasserstein_distance
+
+from expunge.audit.jackknife import FloatArray
+from expunge.audit.margins import margins
+from expunge.bench.cell import KIND, Cell, cell_job
+from expunge.data import Indices, joined
+from expunge.errors import DivergedError
+from expunge.fleet import Executor, shelve
+from expunge.fleet.task import pack
+from expunge.methods import Method
+from expunge.problem import Problem
+from expunge.store import Contents, Store, key_of
+from expunge.training import Cost, member_mask
+from expunge.tuning.twins import Twin, both_margins, weights_hash
+
+OBJECTIVES = ("twin", "holdout", "accuracy", "close")
+FAILED = "failed"
+"""Kind of the store's folders that say why a trial gave no model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a setting is run on: a problem whose model and rows lie in the store."""
+
+    problem: Problem
+    """Its test rows are the check rows, and behind them, of the true problem, the unseen rows of D_f's classes."""
+    model: str
+    """Id of the model in the store."""
+    reference: FloatArray
+    """`[forget + test]` margins to compare with: of a twin its gold's, of the true problem the original's; nats."""
+    start: FloatArray
+    """`[forget + test]` margins of the model that is unlearned."""
+    matched: int
+    """How many of the last test rows are unseen rows of D_f's classes; 0 for a twin."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What one run of a setting on a scene came to."""
+
+    forget: float
+    """Mean distance of margins on forget rows, nats."""
+    check: float
+    """The same on check rows."""
+    value: float
+    """The objective."""
+    lost: float
+    """Accuracy on check rows below the reference's."""
+    visits: float
+
+
+def of_twin(twin: Twin) -> Scene:
+    """The scene of a twin problem."""
+    return Scene(twin.problem, twin.model, twin.gold, twin.start, 0)
+
+
+def of_truth(problem: Problem, guide: Indices, check: Indices, unseen: Indices, store: Store) -> Scene:
+    """The scene of the true problem, for the rivals.
+
+    Args:
+        problem: The true problem.
+        guide: Holdout positions that methods may look at.
+        check: Holdout positions that utility is measured on.
+        unseen: Holdout positions of D_f's classes.
+        store: Where the original is kept.
+    """
+    key = key_of({"model": weights_hash(problem.original), "recipe": problem.recipe.fingerprint()})
+    if not store.has("model", key):
+        store.put(key, Contents("model", {}, weights={"weights": problem.original.state_dict()}))
+    test = joined(problem.holdout.take(check), problem.holdout.take(unseen))
+    parts = joined(problem.rows.take(problem.forget)), test
+    start = both_margins(problem.original, *parts)
+    asked = Problem(
+        recipe=problem.recipe,
+        rows=problem.rows,
+        forget=problem.forget,
+        holdout=problem.holdout.take(guide),
+        test=test,
+        original=problem.original,
+        kind=problem.kind,
+    )
+    return Scene(asked, key, start, start, len(unseen))
+
+
+def cell(scene: Scene, method: type[Method], settings: dict[str, Any], seed: int, store: Store) -> Cell:
+    """The run of one setting on one scene, as data."""
+    problem = scene.problem
+    return Cell(
+        recipe=problem.recipe.to_dict(),
+        rows=shelve(store, problem.rows),
+        holdout=shelve(store, problem.holdout),
+        test=shelve(store, problem.test),
+        size=len(problem.rows),
+        forget=pack(member_mask(problem.rows, problem.forget)),
+        kind=problem.kind,
+        original=scene.model,
+        method=method.name(),
+        settings=method(**settings).settings(),
+        seed=seed,
+    )
+
+
+def run(cells: Sequence[Cell], store: Store, executor: Executor) -> None:
+    """Run the cells that the store holds neither a model nor a failure of."""
+    missing = [one for one in cells if not store.has(KIND, one.id) and not store.has(FAILED, one.id)]
+    jobs = [{"store": str(store.root.resolve()), "device": "cpu", "cells": [one.to_dict()]} for one in missing]
+    for _ in executor.map(trial_job, jobs):
+        pass
+
+
+def trial_job(job: dict[str, Any]) -> list[str]:
+    """Run the cells of a job; one that diverges is recorded as failed."""
+    store = Store(job["store"])
+    try:
+        return cell_job(job)
+    except DivergedError as error:
+        failed = [Cell.from_dict(one).id for one in job["cells"]]
+        for key in failed:
+            store.put(key, Contents(FAILED, {"message": error.message}))
+        return failed
+
+
+def numbers(scene: Scene, one: Cell, store: Store, *, objective: str) -> Numbers | None:
+    """What a finished cell came to; None where it diverged or put out something that is not finite."""
+    if store.has(FAILED, one.id):
+        return None
+    folder = store.get(KIND, one.id)
+    logits = folder.array("logits")
+    if not np.isfinite(logits).all():
+        return None
+    problem = scene.problem
+    after = len(problem.rows) + len(problem.holdout)
+    at = np.concatenate([problem.forget, after + np.arange(len(problem.test))])
+    labels = np.concatenate([problem.rows.labels.numpy()[problem.forget], problem.test.labels.numpy()])
+    found = margins(logits[at], labels)
+    return compare(scene, found, Cost.from_dict(folder.facts["cost"]).visits, objective=objective)
+
+
+def unchanged(scene: Scene, *, objective: str) -> Numbers:
+    """What returning the model as it is comes to."""
+    return compare(scene, scene.start, 0, objective=objective)
+
+
+def compare(scene: Scene, found: FloatArray, visits: float, *, objective: str) -> Numbers:
+    """The numbers of margins `[forget + test]` that a model shows on a scene."""
+    forget = np.arange(len(found)) < len(scene.problem.forget)
+    unseen = np.arange(len(found)) >= len(found) - scene.matched
+    check = ~forget & ~unseen
+    away = np.abs(found - scene.reference)
+    close = float(away[check].mean())
+    if objective == "twin":
+        begun = float(np.abs(scene.start - scene.reference)[forget].mean())
+        value = (float(away[forget].mean()) + close) / begun
+    elif objective == "holdout":
+        value = float(wasserstein_distance(found[forget], found[unseen])) + close
+    elif objective == "accuracy":
+        value = abs(float((found[forget] > 0).mean()) - float((found[unseen] > 0).mean()))
+    else:
+        value = close
+    lost = float((scene.reference[check] > 0).mean() - (found[check] > 0).mean())
+    return Numbers(float(away[forget].mean()), close, value, lost, visits)

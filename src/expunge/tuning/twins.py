@@ -1,0 +1,198 @@
+"""Twins to tune on: rows that the original never saw are taught to a copy of it, and to forget them has a known gold.
+
+Source:     own proposal on the construction of arXiv:2408.11433; see `methods/twin_problem.py`. Experimental.
+Kinds:      finetune    the original trained further on its rows and the auxiliary ones: costs a few epochs
+            fresh       a new model trained on all of them: costs a retraining, has the structure of the true problem
+Holdout:    divided by row before anything runs: auxiliary rows of every twin, rows that methods may look at (guide),
+            rows that utility is measured on (check), and rows that tuning never touches (audit).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.audit.jackknife import FloatArray
+from expunge.audit.margins import margins
+from expunge.data import Indices, MemoryRows, Rows, joined
+from expunge.errors import NeedsError, check
+from expunge.fleet import shelve
+from expunge.methods.twin_problem import NONE, auxiliary_counts, auxiliary_rows, draw_auxiliary, twin_model
+from expunge.problem import Problem
+from expunge.seeds import derive, numpy_generator
+from expunge.store import Contents, Store, key_of
+from expunge.training import Cost, Run, fit, predict
+
+KINDS = ("finetune", "fresh")
+EPOCHS = 30
+"""Most passes of a finetuned twin."""
+SHARE = 0.2
+"""Of the recipe's step size, for a finetuned twin."""
+LEAST_CHECK = 50
+"""Rows that utility needs; 200 advised."""
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A twin problem in the store, with what its gold puts out."""
+
+    problem: Problem
+    """Rows are D and D_aux, forget is D_aux, holdout the guide rows, test the check rows, original the twin model."""
+    model: str
+    """Id of the twin model in the store."""
+    gold: FloatArray
+    """`[forget + check]` margins of the original, which is this problem's gold, nats."""
+    start: FloatArray
+    """`[forget + check]` margins of the twin: where every method begins, nats."""
+    cost: Cost
+    notes: dict[str, Any]
+
+    @property
+    def fingerprints(self) -> tuple[str, str, str]:
+        """Of its rows, guide and check rows."""
+        parts = self.problem.rows, self.problem.holdout, self.problem.test
+        return parts[0].fingerprint, parts[1].fingerprint, parts[2].fingerprint
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Holdout positions by purpose."""
+
+    auxiliary: tuple[Indices, ...]
+    """One draw a twin, disjoint."""
+    guide: Indices
+    check: Indices
+    audit: Indices
+    """Never read while tuning."""
+
+
+def divide(problem: Problem, twins: int, *, seed: int) -> tuple[Parts, dict[int, int]]:
+    """Divide the holdout rows; fewer twins where their classes run out of rows.
+
+    Args:
+        problem: Whose holdout rows.
+        twins: Twins wanted, >= 1.
+        seed: Of the draws.
+
+    Returns:
+        Parts, and class -> auxiliary rows that a twin needs.
+
+    Raises:
+        NeedsError: a class without holdout rows, a whole class to forget, or too few rows left to check utility on.
+    """
+    check("twins", twins, ">= 1", twins >= 1)
+    counts = auxiliary_counts(problem, scope="class")
+    drawn: list[Indices] = []
+    for at in range(twins):
+        avoid = np.concatenate([NONE, *drawn])
+        if at and not _enough(problem, counts, avoid):
+            break
+        drawn.append(draw_auxiliary(problem, counts, seed=derive(seed, "tuning/auxiliary", at), avoid=avoid))
+    left = np.setdiff1d(np.arange(len(problem.holdout)), np.concatenate(drawn))
+    shuffled = numpy_generator(seed, "tuning/holdout").permutation(left)
+    guide, looked, audit = (np.sort(part) for part in np.array_split(shuffled, 3))
+    if len(looked) < LEAST_CHECK:
+        missing = 3 * (LEAST_CHECK - len(looked))
+        raise NeedsError(
+            f"tuning needs {LEAST_CHECK} holdout rows to check utility on, {len(looked)} are left beside the "
+            f"auxiliary rows, those that methods look at, and those that an audit keeps",
+            hint=f"about {missing} more holdout rows, or fewer forget rows",
+        )
+    return Parts(tuple(drawn), guide, looked, audit), counts
+
+
+def _enough(problem: Problem, counts: dict[int, int], avoid: Indices) -> bool:
+    """Whether another disjoint draw finds as many rows as the first had."""
+    free = np.setdiff1d(np.arange(len(problem.holdout)), avoid)
+    labels = problem.holdout.labels.numpy()[free]
+    return all(int((labels == group).sum()) >= count for group, count in counts.items())
+
+
+def build(
+    problem: Problem, parts: Parts, counts: dict[int, int], at: int, *, kind: str, seed: int, store: Store
+) -> Twin:
+    """One twin, trained unless the store holds it.
+
+    Args:
+        problem: The true problem.
+        parts: From `divide`.
+        counts: Class -> auxiliary rows.
+        at: Which of the draws.
+        kind: "finetune" or "fresh".
+        seed: Root seed of the twins.
+        store: Where the twin and its rows lie.
+    """
+    check("kind", kind, ", ".join(KINDS), kind in KINDS)
+    own = derive(seed, "tuning/twin", at)
+    auxiliary, copies = auxiliary_rows(problem, parts.auxiliary[at], counts, seed=own)
+    rows = joined(problem.rows, auxiliary)
+    request = {
+        "twin": kind,
+        "recipe": problem.recipe.fingerprint(),
+        "original": weights_hash(problem.original),
+        "rows": shelve(store, rows),
+        "forget": hashlib.sha256(problem.forget.tobytes()).hexdigest(),
+        "seed": own,
+    }
+    key = key_of(request)
+    if not store.has("model", key):
+        model, cost, notes = _train(problem, auxiliary, rows, kind, own)
+        facts = {"request": request, "cost": cost.to_dict(), "notes": notes}
+        store.put(key, Contents("model", facts, weights={"weights": model.state_dict()}))
+    folder = store.get("model", key)
+    model = folder.load_into(problem.recipe.fresh(tuple(rows.x.shape[1:]), seed=0), "weights")
+    looked = problem.holdout.take(parts.check)
+    forget = np.arange(len(problem.rows), len(rows))
+    twin = replace(
+        problem,
+        rows=rows,
+        forget=forget,
+        holdout=problem.holdout.take(parts.guide),
+        test=looked,
+        original=model,
+        forget_set=None,
+    )
+    notes = {**folder.facts["notes"], "auxiliary_rows": len(auxiliary), "augmented_rows": copies}
+    gold, start = (both_margins(one, auxiliary, looked) for one in (problem.original, model))
+    return Twin(twin, key, gold, start, Cost.from_dict(folder.facts["cost"]), notes)
+
+
+def _train(
+    problem: Problem, auxiliary: MemoryRows, rows: MemoryRows, kind: str, seed: int
+) -> tuple[nn.Module, Cost, dict[str, Any]]:
+    recipe = problem.recipe
+    if kind == "fresh":
+        trained = fit(recipe, rows, seed=seed)
+        return trained.model, trained.cost, {}
+    run = Run(seed, recipe.batch_size, "cpu", recipe.precision, "twin")
+    model, notes = twin_model(
+        problem,
+        auxiliary,
+        run,
+        epochs=EPOCHS,
+        lr=SHARE * recipe.lr,
+        optimizer=recipe.optimizer,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+    return model, run.meter.cost(), notes
+
+
+def both_margins(model: nn.Module, *parts: Rows) -> FloatArray:
+    """Margins of a model on several rows laid end to end, nats."""
+    outputs = torch.cat([predict(model, rows) for rows in parts]).numpy()
+    return margins(outputs, np.concatenate([rows.labels.numpy() for rows in parts]))
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over the names and contents of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
