@@ -13,6 +13,7 @@ from expunge.audit import (
     aus,
     average_gap,
     challenge,
+    disagreement,
     efficacy,
     epsilon,
     gaussian_kl,
@@ -55,7 +56,7 @@ TABLES = {
     "together": {"average_gap": (ALL,), "tug_of_war": (ALL,), "aus": (ALL,)},
     "u_lira": {"u_lira": ("forget", "retain")},
 }
-BY_SPLIT = {"row_z", "klom", "gaussian_kl", "accuracy_gap", "activation_distance", "jensen_shannon"}
+BY_SPLIT = {"row_z", "klom", "gaussian_kl", "accuracy_gap", "activation_distance", "jensen_shannon", "disagreement"}
 
 
 def models(count, seed, *, knows=0.0, labels=LABELS, names=NAMES):
@@ -124,6 +125,7 @@ def expected(ours, *, one=False):
         like = {"heldout": lh, "seed": seed, "groups": groups}
         put("activation_distance", split, activation_distance(lu, lg, lo, **like))
         put("jensen_shannon", split, jensen_shannon(lu, lg, lo, **like))
+        put("disagreement", split, disagreement(lu, lg, lo, labels=labels, **like))
     if one:
         found = row_z(margin["u"], margin["g"], margin["o"][:1], test=pool.names == "test")
         table = {"row_z": {split: row_z_estimate(found, where[split]) for split in EVERY}} | table

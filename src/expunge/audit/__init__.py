@@ -5,6 +5,7 @@ from expunge.audit.activation_distance import activation_distance
 from expunge.audit.aus import aus
 from expunge.audit.challenge import challenge, final_score
 from expunge.audit.confusion import confusion
+from expunge.audit.disagreement import disagreement
 from expunge.audit.efficacy import efficacy
 from expunge.audit.epsilon import ceiling, epsilon
 from expunge.audit.estimate import Estimate
@@ -53,6 +54,7 @@ __all__ = [
     "challenge",
     "choose_a",
     "confusion",
+    "disagreement",
     "efficacy",
     "epsilon",
     "final_score",

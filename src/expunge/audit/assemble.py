@@ -20,6 +20,7 @@ from expunge.audit.activation_distance import activation_distance
 from expunge.audit.aus import aus
 from expunge.audit.challenge import POWERED as CHALLENGE
 from expunge.audit.challenge import challenge
+from expunge.audit.disagreement import disagreement
 from expunge.audit.efficacy import efficacy
 from expunge.audit.epsilon import epsilon
 from expunge.audit.estimate import Estimate
@@ -273,6 +274,17 @@ def _likeness(measure: Callable[..., Estimate], ours: Candidate) -> Table:
     }
 
 
+def _disagreement(ours: Candidate) -> Table:
+    pool, found = ours.pool, {}
+    for split in SPLITS:
+        at = pool.splits[split]
+        heldout = _enough(pool.heldout, "heldout", _least(disagreement), at)
+        found[split] = disagreement(
+            *_logits(ours, at), labels=pool.labels[at], heldout=heldout, seed=ours.seed, groups=ours.groups
+        )
+    return {"disagreement": found}
+
+
 def _on_logits(ours: Candidate, measure: Callable[[Any, npt.NDArray[np.int64]], Estimate]) -> Splits:
     pool = ours.pool
     return {split: measure(_logits(ours, pool.splits[split]), pool.labels[pool.splits[split]]) for split in SPLITS}
@@ -404,6 +416,7 @@ EITHER: dict[str, Part] = {
     "accuracy_gap": _accuracy,
     "activation_distance": partial(_likeness, activation_distance),
     "jensen_shannon": partial(_likeness, jensen_shannon),
+    "disagreement": _disagreement,
     "zrf": _zrf,
     "together": _together,
     **ATTACKS,
@@ -423,6 +436,7 @@ LOGIT_PARTS = frozenset(
         "accuracy_gap",
         "activation_distance",
         "jensen_shannon",
+        "disagreement",
         "zrf",
         "together",
         "population_entropy",

@@ -13,6 +13,7 @@ from expunge.audit.activation_distance import activation_distance
 from expunge.audit.aus import aus
 from expunge.audit.challenge import challenge
 from expunge.audit.confusion import confusion
+from expunge.audit.disagreement import disagreement
 from expunge.audit.efficacy import efficacy
 from expunge.audit.epsilon import epsilon
 from expunge.audit.gaussian_kl import gaussian_kl
@@ -97,6 +98,7 @@ _TABLE = (
     (activation_distance, "either", _one(gold=16), "16 c", "gold to gold, above 0"),
     (jensen_shannon, "either", _one(gold=16), "16 c", "gold to gold, above 0"),
     (accuracy_gap, "either", _one(gold=3), "3 c", "gold's own gap"),
+    (disagreement, "either", _one(gold=16), "16 c", "gold to gold, above 0"),
     (average_gap, "either", _one(gold=3), "3 c", "gold's own gaps"),
     (population_attack, "either", _one(gold=39), "39 c", "gold's AUC"),
     (model_audit, "model", _one(gold=64, original=1), "64 c", "exact: ranks among gold"),

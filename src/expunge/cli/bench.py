@@ -13,6 +13,7 @@ from expunge.bench.bench import run_suite
 from expunge.bench.fleets import shadow_plan
 from expunge.bench.result import check_classes
 from expunge.bench.suite import Suite, load_suite, suites
+from expunge.bench.summary import HEADINGS, summary
 from expunge.cli.output import DryRun, Json, out, progress, show, table
 from expunge.cli.plan import describe_fleet, describe_plan
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
@@ -68,12 +69,27 @@ def bench(
         free(_place(folder, chosen, forget_set.text))
     elsewhere = None if device == "cpu" else device
     command = spelled("bench", suite, data=data, store=store, device=elsewhere, out=out_folder)
+    found = []
     with workers(device, processes) as executor, progress() as bar:
         for result in run_suite(
             chosen, recipe, store=shelf, command=command, data=data, executor=executor, device=device, progress=bar
         ):
             present(result, _place(folder, chosen, result["problem"]["forget"]), as_json)
+            found.append(result)
+    if len(found) > 1 and not as_json:
+        out().print(f"\nmeans over {len(found)} forget sets, with standard errors:", markup=False)
+        table(list(HEADINGS), [_cells(line) for line in summary(found)])
     return 0
+
+
+def _cells(line: dict[str, Any]) -> list[str]:
+    """A line of the summary as text."""
+    cells = []
+    for heading in HEADINGS[1:]:
+        one = line[heading]
+        error = "" if not one or one["error"] is None else f" ± {one['error']:.3f}"
+        cells.append("-" if one is None else f"{one['mean']:.3f}{error}")
+    return [str(line["method"]), *cells]
 
 
 def _place(folder: Path, suite: Suite, forget: str) -> Path:

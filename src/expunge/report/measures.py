@@ -256,6 +256,14 @@ SINGLE = {
         "rows. Papers call higher better; the target is gold's score, and more than that is a distance as well.",
         _beside_gold("AUS"),
     ),
+    "disagreement": Measure(
+        "Disagreement",
+        "share of rows",
+        "mean",
+        "On what share of rows an unlearned model is right and a gold model wrong, or the other way round. Equal "
+        "accuracies can hide it. Two gold models disagree as well, so the target is the null.",
+        OUTPUTS,
+    ),
     "zrf": Measure(
         "ZRF",
         "bits",
