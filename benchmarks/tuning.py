@@ -34,6 +34,7 @@ from expunge.training import fit
 from expunge.training.recipes import RECIPES
 from expunge.tuning.space import distributions, optuna, settings
 from expunge.tuning.trial import FAILED, OBJECTIVES, Scene, cell, compare, of_truth, of_twin, run
+from expunge.tuning.tune import usual
 from expunge.tuning.twins import both_margins, build, divide
 
 FORGETS = ("class:8:20", "class:3:20", "random:30")
@@ -185,10 +186,8 @@ def drawn(method: type[Method], seed: int) -> list[dict[str, Any]]:
     """The default and random settings of the method's search space."""
     library = optuna()
     study = library.create_study(sampler=library.samplers.RandomSampler(seed=seed % 2**32))
-    fixed = {name: values[0] for name, one in method.search.items() if (values := getattr(one, "values", ()))}
-    default = {name: fixed.get(name, getattr(method(**fixed), name)) for name in method.search}
     space = distributions(method.search)
-    return [default, *(settings(method.search, study.ask(space).params) for _ in range(SETTINGS - 1))]
+    return [usual(method), *(settings(method.search, study.ask(space).params) for _ in range(SETTINGS - 1))]
 
 
 def outputs(scene: Scene, key: str, store: Store) -> FloatArray | None:

@@ -317,3 +317,12 @@ def test_one_folder_twice_is_refused_however_it_is_named(made, others, monkeypat
     monkeypatch.chdir(made[0])
     with pytest.raises(ProblemError, match="named twice"):
         check_same_request([opened, open_unlearned(Path("run/../out"))])
+
+
+def test_the_same_original_under_two_names_does_not_count_twice(made, others, tiny, tmp_path):
+    twin = train_run(tiny, tmp_path / "twin", seed=3)
+    found, _ = forget_run(twin, FORGET, method("finetune")(epochs=1), tmp_path / "out", seed=8)
+    with pytest.raises(
+        ProblemError, match=r"its original .*twin is the same model as .*run\nhint: train the originals"
+    ):
+        check_same_request([made[2], others["another original"], found])

@@ -25,7 +25,7 @@ from expunge.methods import Method, Unlearned
 from expunge.problem import Problem
 from expunge.store import Contents, read, write
 from expunge.store.folder import MANIFEST, file_hash
-from expunge.training import Cost, Progress, Recipe, fit, input_shape, predict, silent
+from expunge.training import Cost, Progress, Recipe, fit, input_shape, predict, silent, weights_hash
 
 Accuracy = dict[str, float]
 """Accuracy by split, each in [0, 1]."""
@@ -192,7 +192,14 @@ def check_same_request(made: Sequence[UnlearnedRun]) -> None:
     """
     first = made[0]
     known: set[Path] = set()
+    parents: dict[str, Path] = {}
     for run in made:
+        origin = run.parent.path.resolve()
+        if parents.setdefault(weights_hash(run.parent.model), origin) != origin:
+            raise ProblemError(
+                f"{run.path}: its original {origin} is the same model as {parents[weights_hash(run.parent.model)]}",
+                hint="train the originals with different seeds: copies do not count as several",
+            )
         if run.path.resolve() in known:
             raise ProblemError(f"{run.path}: named twice", hint="name each unlearned model once")
         known.add(run.path.resolve())

@@ -68,10 +68,10 @@ def test_the_number_of_unlearned_models_is_a_demand():
 
 def test_a_methods_margin_is_the_distance_of_a_shift_by_the_policys():
     assert policy("standard").method_margin is None
-    assert policy("screen").method_margin == 0.5
+    assert policy("screen").method_margin is None  # one standard deviation would let half of gold's spread pass
     assert policy("strict").method_margin == 0.03125
     gold = np.array([-1.5, -0.5, 0.5, 1.5])[:, None]
-    for shift in (0.1, 0.25, 1.0, 3.0):
+    for shift in (0.1, 0.25, 0.5):
         moved = np.concatenate([gold + shift * gold.std(ddof=1), gold])
         ours = np.arange(8)[None] < 4
         distance = method_distances(moved, ours, ~ours)[0]

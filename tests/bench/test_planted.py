@@ -118,9 +118,9 @@ def test_a_bare_model_cannot_be_made_again(problem, gold):
 def test_relearning_tells_the_original_from_gold(problem, gold):
     models = [gold.model(at) for at in range(GOLD)]
     before = [fit(problem.recipe, problem.rows, seed=5).model for _ in range(1)]
-    found = relearned(problem, before, models, problem.original, seed=0)
+    found = relearned(problem, before, models, [problem.original], seed=0)
     assert found.extra["ain"] < 0.5  # it knows them already
     assert found.extra["unfinished_gold"] == 0  # gold needs fewer steps than are offered
-    same = relearned(problem, models[:1], models, problem.original, seed=0)
+    same = relearned(problem, models[:1], models, [problem.original], seed=0)
     assert same.value < found.value / 2
     assert same_weights(models[0], gold.model(0))  # the models that relearn are copies

@@ -269,8 +269,8 @@ def test_margins_say_what_they_cannot_say(of_method):
     assert not WHOLE & found.data["entries"][1]["measures"].keys()
     said = [line for line in found.data["limits"] if "only margins are there" in line]
     assert said == [
-        "not measured: accuracy_gap, activation_distance, jensen_shannon, zrf, together, population_entropy, "
-        "population_modified_entropy (only margins are there, not the outputs of all classes)"
+        "not measured: accuracy_gap, activation_distance, jensen_shannon, disagreement, zrf, together, "
+        "population_entropy, population_modified_entropy (only margins are there, not the outputs of all classes)"
     ]
     assert "more than even odds" in render(found.data)
     forget = by_hand(stored()["unlearned"])[0, SPLIT == "forget"]
@@ -429,7 +429,7 @@ def test_the_distance_of_a_method_is_the_mean_of_its_rows(of_method):
 def test_the_policy_and_the_seed_are_those_given(of_model):
     strict = audit_stored(stored(), policy=policy("strict"), seed=3)
     assert (strict.data["policy"]["name"], strict.data["seed"]) == ("strict", 3)
-    assert strict.verdict == "inconclusive"
+    assert strict.data["verdict"]["reasons"] == ["24 gold models; the policy asks for at least 64."]
     assert (of_model.data["policy"]["name"], of_model.data["seed"]) == ("standard", 0)
 
 
@@ -529,6 +529,12 @@ WRONG = {
         "split: expected forget, retain, test, holdout, got 'train'",
     ),
     "unknown array": ({"logits": np.zeros(3)}, "stored outputs: unknown array 'logits'"),
+    "groups of fractions": ({"groups": np.zeros(1)}, "groups: expected whole numbers or text, got float64"),
+    "split of numbers": ({"split": np.zeros(ROWS, dtype=int)}, "split: expected text, got int64"),
+    "split of other bytes": (
+        {"split": np.array([b"\xff"] * ROWS)},
+        "split: expected forget, retain, test, holdout, got bytes that are no text",
+    ),
     "membership of numbers": (
         shadows() | {"membership": shadows()["membership"].astype(int)},
         rf"membership: expected \(8, {ROWS}\) bool, got \(8, {ROWS}\) int64",
@@ -598,6 +604,16 @@ def test_a_role_without_models_is_told(role):
         audit_stored(stored() | {role: models(0, 0)})
 
 
+def test_one_held_out_model_is_none():
+    with pytest.raises(NeedsError, match="heldout: needs at least 2 models, got 1") as error:
+        audit_stored(stored(5, heldout=models(1, 7)))
+    assert error.value.hint == "leave the array out"
+
+
+def test_a_split_of_bytes_is_text(of_model):
+    assert audit_stored(stored(split=SPLIT.astype("S"), **shadows())).data == of_model.data
+
+
 def test_too_few_gold_models_are_told():
     for count in (1, 5):
         with pytest.raises(NeedsError, match="gold: needs at least 4 models, got 3"):
@@ -612,8 +628,10 @@ def test_one_class_is_told():
 
 def test_shadows_that_were_all_trained_on_a_row_are_told():
     everywhere = shadows() | {"membership": np.ones((8, ROWS), dtype=bool)}
-    with pytest.raises(NeedsError, match="at least 2 shadow models with each row out, got 0 for row 0"):
-        audit_stored(stored(**everywhere))
+    found = audit_stored(stored(**everywhere)).data
+    assert "lira" not in found["entries"][1]["measures"]
+    assert "at least 2 shadow models with each row out, got 0 for row 0" in " ".join(found["limits"])
+    assert (found["roc"], found["strata"]) == (None, None)
 
 
 # Files

@@ -213,7 +213,7 @@ def test_without_rows_neither_folder_nor_page_nor_output_names_one(outputs, caps
     assert "person-" not in capsys.readouterr().out
 
 
-def test_without_rows_the_people_who_are_forgotten_are_a_hash(place):
+def test_without_rows_the_people_who_are_forgotten_are_not_shown(place):
     ids = result(place, "good-0-audit")["per_row"]["forget"]["ids"]
     (place.folder / "people.txt").write_text("\n".join(ids))
     assert place("forget run-0 --rows ids:people.txt --method retrain -o unnamed") == 0
@@ -221,7 +221,7 @@ def test_without_rows_the_people_who_are_forgotten_are_a_hash(place):
     assert result(place, "plain")["problem"]["forget"] == "ids:people.txt"
     assert ids[0] in texts(place.folder / "plain")
     assert place(f"audit unnamed --gold {GOLD} -o hidden --no-rows") == 0
-    assert re.fullmatch("ids, sha256 [0-9a-f]{12}", result(place, "hidden")["problem"]["forget"])
+    assert result(place, "hidden")["problem"]["forget"] == "ids, not shown"
     written = texts(place.folder / "hidden", place.folder / "hidden.html")
     assert not [row_id for row_id in ids if row_id in written]
     assert "people.txt" not in written

@@ -235,7 +235,8 @@ def _rank_tests(ours: Candidate) -> Table:
         found = rank_tests(*_sides(ours, split, least), **_null(ours, split, least))
         for test in TESTS:
             one: Estimate = getattr(found, test)
-            one.extra["flagged"] = float(len(found.flagged[test]))
+            tested = not np.isnan(found.p[test]).any()  # with fewer than 3 originals nothing was
+            one.extra["flagged"] = float(len(found.flagged[test])) if tested else np.nan
             table[f"rank_{test}"][split] = one
     return table
 

@@ -26,6 +26,8 @@ from expunge.audit.floors import METHOD_FLOORS, auc_half_width, model_floors
 from expunge.audit.policy import Policy
 from expunge.errors import NeedsError, check
 
+TESTED = 3
+"""Rank tests of each row, for all of which flags are corrected."""
 INDEPENDENT = "rows taken as independent"
 DEPENDENT = "rows depend on each other as measured on gold"
 SD = "gold sd"
@@ -162,7 +164,7 @@ def foresee_method(policy: Policy, *, unlearned: int, gold: int, forget: int) ->
         check(name, count, ">= 1", count >= 1)
     alpha, margin = policy.alpha, policy.method_margin
     possible = 2 / math.comb(unlearned + gold, gold) <= alpha  # least p of a rank test
-    row = detectable_row(unlearned, gold, alpha=alpha) if possible else math.inf
+    row = detectable_row(unlearned, gold, alpha=alpha / (TESTED * forget)) if possible else math.inf
     shift = common_shift(unlearned, gold, forget, alpha=alpha)
     most = ceiling(max(1, unlearned // 2), alpha / DIRECTIONS, golds=max(1, gold // 2))
     side = min(unlearned, gold)
@@ -170,12 +172,12 @@ def foresee_method(policy: Policy, *, unlearned: int, gold: int, forget: int) ->
     few = unlearned < policy.unlearned or gold < policy.gold
     text = (
         f"The verdict will be inconclusive: policy {policy.name} needs {asked}." if few else "",
-        f"A shift of one row is seen {_from(row)}{_together(shift, forget)}." if row < math.inf else "",
+        f"A shift of one row is flagged {_from(row)}{_together(shift, forget)}." if row < math.inf else "",
         f"A perfect attack could show an epsilon of at most {most:.2g}.",
         _short(side),
     )
     items = (
-        Item("row", row, SD, f"of one row, seen by a rank test with probability {POWER:g}"),
+        Item("row", row, SD, f"of one row, flagged by the rank tests with probability {POWER:g}"),
         Item("shift", shift, SD, f"common to all forget rows, seen with probability {POWER:g}; {INDEPENDENT}"),
         Item("epsilon_ceiling", most, "nats", f"at level {alpha:g}, with half of the models to judge"),
         Item("threshold", margin, "nats", "gold's own spread" if margin is None else f"fixed by policy {policy.name}"),

@@ -2,14 +2,19 @@
 
 Source:     own construction on `utility`.
 Objective:  a term speaks against them where their mean is worse than every gold model and more than ALLOWED of them
-            lie beyond the band that gold's spread gives: of one model, that one.
+            lie beyond the band that gold's spread gives: of one model, that one. Of several models it also does where
+            their mean is worse than gold's by more than one standard deviation of gold, and surely so.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from scipy.special import stdtrit
 
 from expunge.audit.assemble import Pool
+from expunge.audit.estimate import Estimate
 from expunge.audit.jackknife import FloatArray
 from expunge.audit.policy import Policy
 from expunge.audit.utility import Utility, flat, utility
@@ -32,10 +37,20 @@ def guard(pool: Pool, logits: FloatArray, policy: Policy) -> list[str]:
     for name, term in found.terms.items():
         ours, lowest, highest = (term.extra[key] for key in ("unlearned_mean", "gold_min", "gold_max"))
         worst = ours > highest if name == "calibration" else ours < lowest
-        if term.extra["beyond"] > ALLOWED and worst:  # the band alone is too narrow where most gold agree exactly
+        on_average = len(logits) > 1 and _mean_is_worse(term, len(logits), len(pool.gold), policy.utility_alpha / 4)
+        # the band alone is too narrow where most gold agree exactly
+        if (term.extra["beyond"] > ALLOWED and worst) or on_average:
             loss, band = term.extra["loss"], term.extra["band"]
             against.append(f"{name.replace('_', ' ')} is worse than gold's by {loss:.3g}, its band is {band:.3g}.")
     return against
+
+
+def _mean_is_worse(term: Estimate, ours: int, golds: int, alpha: float) -> bool:
+    """Whether the models' mean lies below gold's by more than gold's sd (and the fewest rows that count), surely."""
+    extra = term.extra
+    error = math.sqrt(extra["unlearned_sd"] ** 2 / ours + extra["gold_sd"] ** 2 / golds)
+    surely = float(stdtrit(min(ours, golds) - 1, 1 - alpha)) * error
+    return extra["loss"] > max(extra["gold_sd"], extra["least"], surely)
 
 
 def measured_utility(pool: Pool, logits: FloatArray, policy: Policy) -> Utility:

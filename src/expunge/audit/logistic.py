@@ -70,7 +70,7 @@ def cross_validated(forget: FloatArray, test: FloatArray, *, seed: int) -> float
         >>> cross_validated(np.arange(20.0) + 90, np.arange(20.0), seed=0)
         1.0
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(abs(seed))
     count = min(len(forget), len(test))
     held = max(1, round(HELD * count))
     sides = [random.permutation(side)[:count] for side in (forget, test)]

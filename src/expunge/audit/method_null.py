@@ -81,8 +81,9 @@ def method_null(pool: FloatArray, ours: int, golds: int, *, alpha: float, level:
     left, right = (chosen(part, len(pool)) for part in (order[:, :ours], order[:, ours : ours + golds]))
     values = method_distances(pool, left, right)
     halves = [half(pool, left[k], right[k], level=level) for k in range(HALVES)]
-    beyond = np.sort(values - values.mean())
-    at = min(SPLITS, math.ceil((SPLITS + 1) * (1 - alpha))) - 1
+    rest = values[HALVES:]  # the first ones are judged as controls: they must not set their own margin
+    beyond = np.sort(rest - values.mean())
+    at = min(len(rest), math.ceil((len(rest) + 1) * (1 - alpha))) - 1
     return Null(values, np.array(halves), float(beyond[at]))
 
 

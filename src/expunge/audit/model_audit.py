@@ -138,8 +138,9 @@ def model_audit(
     golds_p, gold_flags = _gold_tests(gold, masks, alpha=alpha, tails=tails)
     p = np.concatenate([[ours.joint["forget"]["omnibus"], start.joint["forget"]["omnibus"]], golds_p])
     flags = np.concatenate([[len(ours.flagged["forget"]), len(start.flagged["forget"])], gold_flags])
-    failed, passed = judge(far, p, flags, alpha)
-    controls = run_controls(failed, passed, float(p[1]), alpha)
+    derived = shift_margin is None or excess_margin is None
+    failed, passed = judge(far, p, flags, alpha, derived=derived)
+    controls = run_controls(failed, passed, float(p[1]), alpha, derived=derived)
     blocked = obstacles(len(gold), far, controls, alpha, least_gold)
     verdict = "inconclusive" if blocked else word(bool(failed[0]), bool(passed[0]))
     reasons = blocked or explain(far, float(p[0]), len(ours.flagged["forget"]), alpha)

@@ -185,7 +185,7 @@ def lower_bound(canaries: int, guesses: int, correct: int, *, delta: float = 1e-
 
 def _order(scores: FloatArray, seed: int) -> npt.NDArray[np.intp]:
     """Canaries from the lowest to the highest score, equal scores in a drawn order."""
-    drawn = np.random.default_rng(seed).permutation(len(scores))
+    drawn = np.random.default_rng(abs(seed)).permutation(len(scores))
     return np.asarray(drawn[np.argsort(scores[drawn], kind="stable")])
 
 

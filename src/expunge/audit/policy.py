@@ -17,6 +17,8 @@ from typing import Any
 
 from expunge.errors import ConfigError, NeedsError, check, unknown
 
+SPREAD = 0.13
+"""Nats; what seven tenths of gold's spread at gold's mean shows."""
 DERIVED = "gold"
 """In a policy's file, the margin that gold's own spread gives."""
 
@@ -38,7 +40,8 @@ class Policy:
     """Fewest unlearned models of a method audit, each from an original of its own, >= 10."""
     shift_margin: float | None = None
     """Largest mean shift of the forget rows, in gold standard deviations, > 0; None (in a file "gold"): what a gold
-    model shows itself. A method's distance is in nats: a shift of s standard deviations is s^2 / 2 of them."""
+    model shows itself. A method's distance is in nats: a shift of s standard deviations is s^2 / 2 of them; where
+    that is more than seven tenths of gold's spread show, what gold shows itself."""
     excess_margin: float | None = None
     """Largest excess of squared deviations over gold's, in gold variances, > 0; None as above. Of one model only: a
     method's distance holds its spread."""
@@ -61,8 +64,13 @@ class Policy:
 
     @property
     def method_margin(self) -> float | None:
-        """Largest distance of a method on forget rows, nats; None where gold's own spread gives it."""
-        return None if self.shift_margin is None else self.shift_margin**2 / 2
+        """Largest distance of a method on forget rows, nats; None where gold's own spread gives it.
+
+        It also does where the shift allowed is so large that gold's mean without its spread would pass.
+        """
+        if self.shift_margin is None or self.shift_margin**2 / 2 > SPREAD:
+            return None
+        return self.shift_margin**2 / 2
 
     def fingerprint(self) -> str:
         """SHA-256 of every demand; the name does not matter."""
@@ -95,7 +103,10 @@ def policy(name: str) -> Policy:
         path = Path(name)
         if not path.is_file():
             raise NeedsError(f"policy: no file {path}", hint=f"those that ship: {', '.join(policies())}")
-        return parse_policy(path.stem, path.read_text())
+        try:
+            return parse_policy(path.stem, path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"policy {path}: cannot be read ({error})") from None
     if name not in policies():
         raise unknown("policy", name, policies(), "expunge audit --help")
     return parse_policy(name, (resources.files("expunge.audit") / "policies" / f"{name}.toml").read_text())

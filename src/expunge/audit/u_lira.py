@@ -98,7 +98,7 @@ def u_lira(
     rows, value = told.rows() - 0.5, told.accuracy() - 0.5
     few: IntArray | slice = slice(None)
     if gold.shape[1] > ROWS:
-        few = np.sort(np.random.default_rng([seed, 0]).choice(gold.shape[1], ROWS, replace=False))
+        few = np.sort(np.random.default_rng([abs(seed), 0]).choice(gold.shape[1], ROWS, replace=False))
     null = _null(forgot, unseen, few, again, seed=seed)
     half = _half(told, forgot, unseen)
     interval = None if half is None else (value - half, value + half)
@@ -135,7 +135,7 @@ def _half(told: Told, forgot: World, unseen: World) -> float | None:
 
 def _null(forgot: World, unseen: World, few: IntArray | slice, again: Again, *, seed: int) -> dict[str, float]:
     """Half of gold's originals in place of the unlearned, over random splits; and the value at those sizes."""
-    random = np.random.default_rng([seed, 1])
+    random = np.random.default_rng([abs(seed), 1])
     ours, golds = np.unique(forgot.origin), np.unique(unseen.origin)
     size = min(len(ours), len(golds) // 2)
     nulls, matched = np.empty(SPLITS), np.empty(SPLITS)

@@ -229,7 +229,9 @@ def _term(
     sign, count = (1 if name == "calibration" else -1), len(golds)
     losses = sign * (ours - golds.mean())
     band = max(least, float(stdtrit(count - 1, 1 - alpha) * golds.std(ddof=1) * math.sqrt(1 + 1 / count)))
-    result.extra.update(loss=float(losses.mean()), band=band, beyond=float((losses > band * (1 + 1e-9)).mean()))
+    result.extra.update(
+        least=least, loss=float(losses.mean()), band=band, beyond=float((losses > band * (1 + 1e-9)).mean())
+    )
     if before is not None:
         result.extra["loss_start"] = float(sign * (before.mean() - golds.mean()))
     return result

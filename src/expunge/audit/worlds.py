@@ -97,7 +97,7 @@ def turns(all_worlds: Mapping[str, World], parts: int, *, seed: int) -> IntArray
     kind = np.zeros(count, dtype=np.intp)  # which roles an original stands behind
     for bit, world in enumerate(all_worlds.values()):
         kind[np.unique(world.origin)] += 1 << bit
-    order = np.random.default_rng([seed, 2]).permutation(count)
+    order = np.random.default_rng([abs(seed), 2]).permutation(count)
     order = order[np.argsort(kind[order], kind="stable")]
     part = np.empty(count, dtype=np.intp)
     part[order] = np.arange(count) % parts

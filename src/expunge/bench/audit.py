@@ -28,13 +28,13 @@ from expunge.bench.result import Head, Json, Outcome, check_classes, method_resu
 from expunge.bench.strip import stripped
 from expunge.bench.suite import STANDARD, enough_shadows
 from expunge.data import ForgetSet
-from expunge.errors import NeedsError, ProblemError, ShapeError, check
+from expunge.errors import ExpungeError, NeedsError, ProblemError, ShapeError, check
 from expunge.fleet import Executor, Here, timing
 from expunge.methods import Unlearned
 from expunge.problem import Problem
 from expunge.report import print_table, write_page
 from expunge.store import Store
-from expunge.training import Cost, Progress, silent
+from expunge.training import Cost, Progress, silent, weights_hash
 
 MOST = 100_000
 """Gold models; more is a slip of the finger."""
@@ -187,8 +187,11 @@ def audit(
         models = [one.model if isinstance(one, Unlearned) else one for one in made]
         golds = [whole.model(at) for at in range(kept)]
         if relearn:
-            found = relearned(problem, models, golds[:relearn], starts[0], seed=seed, device=device)
-            extra.table["relearn"] = {"forget": found}
+            try:
+                found = relearned(problem, models, golds[:relearn], starts, groups, seed=seed, device=device)
+                extra.table["relearn"] = {"forget": found}
+            except ExpungeError as error:
+                extra.skipped["relearn"] = error.message
         if planted:
             marks = _planted(problem, made[0], golds[:PLANTED_GOLD], pool, seed, device)
             extra.table.update(marks.table)
@@ -238,9 +241,10 @@ def _origins(
         return np.zeros(len(made), dtype=np.int64), [problem.original]
     if len(originals) != len(made):
         raise ShapeError(f"originals: expected one for each unlearned model ({len(made)}), got {len(originals)}")
-    known = {id(model): model for model in originals}
+    hashes = {id(model): weights_hash(model) for model in originals}  # a copy of an original is no other original
+    known = {hashes[id(model)]: model for model in originals}
     places = {key: place for place, key in enumerate(known)}
-    return np.array([places[id(model)] for model in originals]), list(known.values())
+    return np.array([places[hashes[id(model)]] for model in originals]), list(known.values())
 
 
 def check_gold(models: int) -> None:

@@ -55,7 +55,7 @@ def per_row(
     pool: Pool,
     ids: tuple[str, ...],
     audited: Mapping[str, Audited],
-    nulls: Mapping[str, FloatArray],
+    nulls: Mapping[str, FloatArray] | None,
     *,
     measure: str,
     unit: str,
@@ -67,7 +67,7 @@ def per_row(
         pool: Whose rows.
         ids: `[rows]` of the pool.
         audited: Entry -> its measures.
-        nulls: Split -> `[rows]` what gold shows against gold.
+        nulls: Split -> `[rows]` what gold shows against gold; None where it cannot at these numbers of models.
         measure: The measure whose distances these are.
         unit: Its unit.
         seed: Of the sample.
@@ -83,7 +83,7 @@ def per_row(
             "ids": [ids[row] for row in at[shown]],
             "labels": pool.labels[at[shown]].tolist(),
             "values": {label: one.table[measure][split].rows[shown].tolist() for label, one in audited.items()},
-            "null": nulls[split][shown].tolist(),
+            "null": None if nulls is None else nulls[split][shown].tolist(),
         }
     return result
 
@@ -102,8 +102,11 @@ def roc(pool: Pool, sides: Sides) -> Json | None:
     for label, logits in sides.items():
         found = margins(logits[:, at], pool.labels[at])  # margins rank rows as the loss does
         if pool.shadows is not None:
-            membership = pool.shadows.membership[:, at]
-            found = lira_scores(found, pool.margins["shadows"][:, at], membership=membership)
+            try:
+                membership = pool.shadows.membership[:, at]
+                found = lira_scores(found, pool.margins["shadows"][:, at], membership=membership)
+            except NeedsError:  # too few shadows with or without some row
+                return None
         rising = roc_curves(found[:, : len(members)], found[:, len(members) :], rates)
         band = np.quantile(rising, BAND, axis=0) if len(rising) > 2 else None
         curves[label] = {
@@ -136,7 +139,9 @@ def epsilons(pool: Pool, ids: tuple[str, ...], audited: Mapping[str, Audited]) -
     }
 
 
-def difficulty(pool: Pool, audited: Mapping[str, Audited], null: FloatArray, *, measure: str, unit: str) -> Json | None:
+def difficulty(
+    pool: Pool, audited: Mapping[str, Audited], null: FloatArray | None, *, measure: str, unit: str
+) -> Json | None:
     """Mean distance of the forget rows by how much they are memorised; None without shadow models.
 
     Equal scores are ordered by the same difference in margins, which hardly ever ties.
@@ -144,7 +149,7 @@ def difficulty(pool: Pool, audited: Mapping[str, Audited], null: FloatArray, *, 
     Args:
         pool: With shadows.
         audited: Entry -> its measures.
-        null: `[forget]` what gold shows against gold.
+        null: `[forget]` what gold shows against gold, or None.
         measure: The measure whose distances these are.
         unit: Its unit.
     """
@@ -153,7 +158,10 @@ def difficulty(pool: Pool, audited: Mapping[str, Audited], null: FloatArray, *, 
     at = pool.splits["forget"]
     right = pool.shadows.logits[:, at].argmax(axis=-1) == pool.labels[at]
     inside = pool.shadows.membership[:, at]
-    found = memorisation(right, inside)
+    try:
+        found = memorisation(right, inside)
+    except NeedsError:  # a row that is in every shadow, or in none
+        return None
     seen, unseen = (
         np.where(side, pool.margins["shadows"][:, at], 0).sum(0) / side.sum(0) for side in (inside, ~inside)
     )
@@ -175,5 +183,5 @@ def difficulty(pool: Pool, audited: Mapping[str, Audited], null: FloatArray, *, 
             name: [float(found.scores[place == name].min()), float(found.scores[place == name].max())] for name in NAMES
         },
         "values": {label: by_stratum(one.table[measure]["forget"].rows) for label, one in audited.items()},
-        "null": by_stratum(null),
+        "null": None if null is None else by_stratum(null),
     }

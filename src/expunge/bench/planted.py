@@ -25,7 +25,7 @@ from expunge.audit.margins import margins
 from expunge.audit.one_run import one_run
 from expunge.bench.poison import input_gradients, plant_noise, swap_labels
 from expunge.data import Indices, MemoryRows, joined
-from expunge.errors import NeedsError
+from expunge.errors import ExpungeError, NeedsError
 from expunge.methods import Unlearned, method
 from expunge.problem import Problem
 from expunge.seeds import derive, numpy_generator
@@ -70,7 +70,7 @@ def planted(planting: Planting) -> Audited:
     for name, test in tests.items():
         try:
             found.table[name] = {"forget": test(planting)}
-        except NeedsError as error:
+        except ExpungeError as error:  # a planted training that fails must not take the audit with it
             found.skipped[name] = error.message
     return found
 

@@ -26,7 +26,8 @@ def relearned(
     problem: Problem,
     unlearned: Sequence[nn.Module],
     gold: Sequence[nn.Module],
-    original: nn.Module,
+    originals: Sequence[nn.Module],
+    groups: npt.NDArray[np.int64] | None = None,
     *,
     seed: int,
     device: str = "cpu",
@@ -37,7 +38,8 @@ def relearned(
         problem: Whose forget rows; a tenth of its recipe's step size is taken.
         unlearned: Models to relearn.
         gold: At least 2 gold models with weights.
-        original: Whose accuracy on forget is to be come back to.
+        originals: Whose accuracy on forget is to be come back to.
+        groups: `[models]` which original each unlearned model comes from.
         seed: Of the order of rows.
         device: Such as "cpu" or "cuda".
     """
@@ -52,7 +54,7 @@ def relearned(
         ]
         return np.stack(taken)
 
-    return relearn(curves(unlearned), curves(gold), curves([original]))
+    return relearn(curves(unlearned), curves(gold), curves(originals), groups=groups)
 
 
 def relearning_curve(

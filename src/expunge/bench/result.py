@@ -136,8 +136,9 @@ def method_result(
             audited[label] = Audited(audited[label].table | extra.table, audited[label].skipped | extra.skipped)
     progress("audit", len(sides), len(sides))
     compared = [len(outcome.logits) for outcome in outcomes.values()]
-    measure = "klom" if min(*compared, len(pool.gold)) >= METHOD_FLOORS["klom"] else "method_distance"
-    nulls = {split: gold_rows(pool, split, measure) for split in SPLITS}
+    enough = pool.heldout is not None and min(*compared, len(pool.gold)) >= METHOD_FLOORS["klom"]
+    measure = "klom" if enough else "method_distance"  # whose null is at the numbers compared, held-out gold or not
+    nulls = {split: gold_rows(pool, split, measure) for split in SPLITS} if pool.heldout is not None else None
     shown = {label: one for label, one in audited.items() if label != "gold" and measure in one.table}
     return {
         **_head(head, pool, "method"),
@@ -240,7 +241,7 @@ def _drawn(
     sides: Mapping[str, FloatArray],
     audited: Mapping[str, Audited],
     shown: Mapping[str, Audited],
-    nulls: Mapping[str, FloatArray],
+    nulls: Mapping[str, FloatArray] | None,
     measure: str,
     unit: str,
     outcomes: Mapping[str, Outcome],
@@ -256,25 +257,25 @@ def _drawn(
         "per_row": per_row(pool, head.ids, shown, nulls, measure=measure, unit=unit, seed=head.seed),
         "roc": roc(pool, fair),
         "epsilon": epsilons(pool, head.ids, audited),
-        "strata": difficulty(pool, shown, nulls["forget"], measure=measure, unit=unit),
+        "strata": difficulty(pool, shown, None if nulls is None else nulls["forget"], measure=measure, unit=unit),
     }
 
 
 def gold_rows(pool: Pool, split: str, measure: str) -> FloatArray:
-    """`[rows]` of KLoM or the method distance, gold against gold: held-out gold, or one half of it against the other.
+    """`[rows]` of KLoM or the method distance, held-out gold against gold.
 
     Args:
-        pool: With gold's outputs.
+        pool: With held-out gold.
         split: Of the rows.
         measure: klom or method_distance.
     """
     at = pool.splits[split]
     gold = pool.margins["gold"][:, at]
-    ours, theirs = (gold[::2], gold[1::2]) if pool.heldout is None else (pool.margins["heldout"][:, at], gold)
+    heldout = pool.margins["heldout"][:, at]
     if measure == "klom":
-        return klom_rows(ours, theirs)
-    first = np.arange(len(ours) + len(theirs)) < len(ours)
-    return row_distances(np.concatenate([ours, theirs]), first, ~first)
+        return klom_rows(heldout, gold)
+    first = np.arange(len(heldout) + len(gold)) < len(heldout)
+    return row_distances(np.concatenate([heldout, gold]), first, ~first)
 
 
 def _head(head: Head, pool: Pool, kind: str) -> Json:
@@ -314,7 +315,7 @@ def _entry(label: str, table: Table, pool: Pool, logits: FloatArray, outcome: Ou
         "role": "method" if outcome else "control",
         "paper": known.paper if known else "",
         "settings": outcome.settings if outcome else {},
-        "accuracy": {split: _accuracy(pool, logits, split) for split in SPLITS},
+        "accuracy": {split: _accuracy(pool, logits, split, outcome.groups if outcome else None) for split in SPLITS},
         "measures": {
             name: {split: _without_rows(estimate) for split, estimate in splits.items()}
             for name, splits in table.items()
@@ -338,11 +339,13 @@ def _without_rows(estimate: Estimate) -> Json:
     return {key: value for key, value in estimate.to_json().items() if key not in ("rows", "name")}
 
 
-def _accuracy(pool: Pool, logits: FloatArray, split: str) -> Json:
-    """Mean over models, with a 95 % normal interval over models where there are several."""
+def _accuracy(pool: Pool, logits: FloatArray, split: str, groups: npt.NDArray[Any] | None) -> Json:
+    """Mean over models, with a 95 % normal interval over originals where there are several."""
     at = pool.splits[split]
     scores = (logits[:, at].argmax(-1) == pool.labels[at]).mean(1)
     mean = float(scores.mean())
+    if groups is not None:
+        scores = np.array([scores[groups == one].mean() for one in np.unique(groups)])
     if len(scores) == 1:
         return {"mean": mean, "low": None, "high": None}
     half = 1.96 * float(scores.std(ddof=1)) / math.sqrt(len(scores))

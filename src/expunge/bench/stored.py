@@ -165,6 +165,10 @@ def _checked(arrays: Arrays) -> Arrays:
     for name, wanted in lengths.items():
         if name in arrays and arrays[name].shape != (wanted,):
             raise ShapeError(f"{name}: expected ({wanted},), got {arrays[name].shape}")
+    if "groups" in arrays and arrays["groups"].dtype.kind == "f":
+        raise ShapeError(f"groups: expected whole numbers or text, got {arrays['groups'].dtype}")
+    if "heldout" in arrays and len(arrays["heldout"]) == 1:
+        raise NeedsError("heldout: needs at least 2 models, got 1", hint="leave the array out")
     _check_names(arrays["split"])
     _check_labels(arrays)
     if ("shadows" in arrays) != ("membership" in arrays):
@@ -187,7 +191,12 @@ def _check_side(role: str, side: npt.NDArray[Any], gold: npt.NDArray[Any]) -> No
 
 
 def _check_names(split: npt.NDArray[Any]) -> None:
-    names = set(split.astype(str).tolist())
+    if split.dtype.kind not in "US":
+        raise ShapeError(f"split: expected text, got {split.dtype}")
+    try:
+        names = set(split.astype(str).tolist())
+    except UnicodeDecodeError as error:
+        raise ShapeError(f"split: expected {', '.join(SPLITS)}, got bytes that are no text ({error})") from None
     if not names <= set(SPLITS):
         raise ShapeError(f"split: expected {', '.join(SPLITS)}, got {sorted(names - set(SPLITS))[0]!r}")
     for name in SPLITS[:3]:

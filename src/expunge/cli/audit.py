@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from expunge.audit.foresight import Foresight, foresee_method, foresee_model
 from expunge.audit.policy import Policy
 from expunge.audit.policy import policy as find_policy
-from expunge.bench.audit import Result, check_gold, check_relearn, check_shadows
+from expunge.bench.audit import PLANTED_GOLD, Result, check_gold, check_relearn, check_shadows
 from expunge.bench.audit import audit as run_audit
 from expunge.bench.fleets import shadow_plan
 from expunge.bench.result import check_classes
@@ -56,7 +56,7 @@ def audit(
 
     Args:
         unlearned: Folders made by `expunge forget`, or one .npz file.
-        gold: Gold models, at least 19; 64 advised.
+        gold: Gold models; policies ask for 19 to 64, 64 are advised.
         shadows: Models on random halves of the rows, even, for LiRA, RMIA and difficulty; 0 for none, 64 advised.
         relearn: Gold models that relearn the forget rows beside the unlearned one; 0 for none, 8 advised.
         planted: Train three more originals with marks on the forget rows, unlearn them by the same method and
@@ -98,7 +98,8 @@ def audit(
     check_same_request(made)
     check_classes(made[0].problem.recipe)
     if dry_run:
-        return _planned(_plan(made, chosen, shelf, gold=gold, shadows=shadows, seed=seed), as_json)
+        kept = max(relearn, PLANTED_GOLD if planted else 0)
+        return _planned(_plan(made, chosen, shelf, gold=gold, shadows=shadows, kept=kept, seed=seed), as_json)
     elsewhere = {"data": data, "store": store, "device": None if device == "cpu" else device, "code": code}
     more = {"shadows": shadows or None, "relearn": relearn or None, "planted": planted or None}
     given = {"gold": gold, **more, **given, **elsewhere, **after}
@@ -144,16 +145,20 @@ def _originals(made: Sequence[UnlearnedRun]) -> list[Any]:
 
 
 def _plan(
-    made: Sequence[UnlearnedRun], policy: Policy, shelf: Store, *, gold: int, shadows: int, seed: int
+    made: Sequence[UnlearnedRun], policy: Policy, shelf: Store, *, gold: int, shadows: int, kept: int, seed: int
 ) -> dict[str, Any]:
-    """What the audit would train, and what it could see."""
+    """What the audit would train, and what it could see; three planted trainings come on top."""
     problem = made[0].problem
     behind = _behind(made)
     models = gold + (behind if behind > 1 else 0)
     masks = same_rows(problem.rows, problem.retain, models)
     watch = (problem.rows, problem.holdout, problem.test)
     seeds = role_seeds(seed, "gold", models)
-    parts = {"gold": describe_fleet(problem.recipe, problem.rows, masks, seeds, watch, shelf)}
+    fleet = describe_fleet(problem.recipe, problem.rows, masks[kept:], seeds[kept:], watch, shelf)
+    parts = {"gold": fleet}
+    if kept:
+        fleet = describe_fleet(problem.recipe, problem.rows, masks[:kept], seeds[:kept], watch, shelf, weights=True)
+        parts["gold with weights"] = fleet
     if shadows:
         sampled = joined(problem.rows, problem.holdout)
         masks, seeds = shadow_plan(len(sampled), shadows, seed=seed)

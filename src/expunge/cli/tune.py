@@ -94,11 +94,11 @@ def tune(
     if as_json:
         show(found.to_json())
     else:
-        _print(found, run, rows)
+        _print(found, run, rows, rows_seed)
     return 0 if found.method else NOTHING
 
 
-def _print(found: Tuning, run: Path, rows: str) -> None:
+def _print(found: Tuning, run: Path, rows: str, rows_seed: int) -> None:
     console = out()
     headings = ["method", "settings", "objective", "forget", "check", "lost", "visits", "runs", ""]
     table(headings, [_line(trial) for trial in found.trials[:SHOWN]])
@@ -112,7 +112,7 @@ def _print(found: Tuning, run: Path, rows: str) -> None:
         console.print(f"nothing chosen: {found.reason}", markup=False, soft_wrap=True)
         return
     console.print(f"chosen: {found.reason}", markup=False, soft_wrap=True)
-    console.print(f"next: {_command(found.method, run, rows)}", markup=False, soft_wrap=True)
+    console.print(f"next: {_command(found.method, run, rows, rows_seed)}", markup=False, soft_wrap=True)
 
 
 def _line(trial: Trial) -> list[str]:
@@ -126,7 +126,7 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _command(method: Method, run: Path, rows: str) -> str:
+def _command(method: Method, run: Path, rows: str, rows_seed: int = 0) -> str:
     """The `expunge forget` that takes the chosen settings."""
     flags: list[str] = []
     for name in method.search:
@@ -137,7 +137,8 @@ def _command(method: Method, run: Path, rows: str) -> str:
             continue
         for one in value if isinstance(value, tuple) else (value,):
             flags += [f"--{flag}", str(one)]
-    words = ["expunge", "forget", str(run), "--rows", rows, "--method", method.name(), *flags, "-o", "UNLEARNED"]
+    asked = ["--rows", rows, *(["--rows-seed", str(rows_seed)] if rows_seed else [])]
+    words = ["expunge", "forget", str(run), *asked, "--method", method.name(), *flags, "-o", "UNLEARNED"]
     return shlex.join(words)
 
 

@@ -29,14 +29,15 @@ class State:
 STATES = {
     "pass": State(
         "Pass",
-        "Every distance to gold that the policy names was tested and lies within its margin. "
-        "This is statistical evidence under that policy.",
+        "On forget rows every distance to gold lies within its margin with its whole interval, on other rows within "
+        "its margin, and utility held. This is statistical evidence under the policy.",
         "M7 12.5l3.4 3.4L17 9",
         "M12 1.5a10.5 10.5 0 1 0 0 21a10.5 10.5 0 1 0 0-21z",
     ),
     "fail": State(
         "Fail",
-        "At least one distance to gold that the policy names was tested and lies above its margin.",
+        "A distance to gold lies above its margin, rows differ from gold, or the model is worse than gold is; the "
+        "reasons say which.",
         "M8 8l8 8M16 8l-8 8",
         "M7.7 1.5h8.6l6.2 6.2v8.6l-6.2 6.2H7.7l-6.2-6.2V7.7z",
     ),

@@ -6,6 +6,7 @@ from expunge.training.fit import Trained, fit, follow, input_shape, train
 from expunge.training.recipe import Recipe
 from expunge.training.run import Progress, Run, check_device, predict, silent
 from expunge.training.stream import Batch, Stream, member_mask
+from expunge.training.weights import weights_hash
 
 __all__ = [
     "Batch",
@@ -27,4 +28,5 @@ __all__ = [
     "set_mode",
     "silent",
     "train",
+    "weights_hash",
 ]

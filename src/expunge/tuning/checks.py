@@ -65,7 +65,7 @@ def checks(problem: Problem, twins: Sequence[Twin], *, kind: str, seed: int) -> 
     like = float(np.mean([likeness(problem, twin, seed=seed) for twin in twins]))
     begun = float(np.mean([np.abs(twin.start - twin.gold)[:n].mean() for twin, n in zip(twins, count, strict=True)]))
     other = float(np.mean([np.abs(twin.start - twin.gold)[n:].mean() for twin, n in zip(twins, count, strict=True)]))
-    power = begun / other if other > 0 else np.inf
+    power = 0.0 if begun == 0 else begun / other if other > 0 else np.inf
     return (
         Check(
             "memory",
@@ -92,7 +92,7 @@ def checks(problem: Problem, twins: Sequence[Twin], *, kind: str, seed: int) -> 
             power >= POWER,
             f"the twin lies {begun:.2f} nats from its gold on the rows to forget, {other:.2f} on rows that neither saw"
             + ("" if power >= POWER else ": nothing to forget at this resolution"),
-            decisive=kind == "fresh",
+            decisive=kind == "fresh" or begun == 0,
         ),
     )
 

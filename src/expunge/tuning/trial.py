@@ -11,6 +11,7 @@ Rivals, on the true problem, none of which needs a gold model (U what the method
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +29,8 @@ from expunge.fleet.task import pack
 from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.store import Contents, Store, key_of
-from expunge.training import Cost, member_mask
-from expunge.tuning.twins import Twin, both_margins, weights_hash
+from expunge.training import Cost, member_mask, weights_hash
+from expunge.tuning.twins import Twin, both_margins
 
 OBJECTIVES = ("twin", "holdout", "accuracy", "close")
 FAILED = "failed"
@@ -168,7 +169,7 @@ def compare(scene: Scene, found: FloatArray, visits: float, *, objective: str) -
     close = float(away[check].mean())
     if objective == "twin":
         begun = float(np.abs(scene.start - scene.reference)[forget].mean())
-        value = (float(away[forget].mean()) + close) / begun
+        value = (float(away[forget].mean()) + close) / begun if begun > 0 else math.inf
     elif objective == "holdout":
         value = float(wasserstein_distance(found[forget], found[unseen])) + close
     elif objective == "accuracy":

@@ -3,7 +3,7 @@
 Source:     own proposal (see `tuning/twins.py`); no publication known. Experimental.
 Procedure:  1. the default, then settings from Optuna's tree of Parzen estimators (two thirds drawn at random, one
                third where the first did well), each on the first twin with one seed;
-            2. the best third, the default and "no change" on every twin with every seed;
+            2. the best third and "no change" on every twin with every seed: only these can be chosen;
             3. settings that diverge or lose more than the guard on check rows are dropped;
             4. of those within one standard error of the smallest objective, the one with the fewest row visits.
             Where "no change" wins, or the twins show nothing to forget, nothing is chosen and it is said why.
@@ -23,6 +23,7 @@ from expunge.errors import ConfigError, NeedsError, check
 from expunge.fleet import Executor, Here
 from expunge.methods import METHODS, Method
 from expunge.methods import method as find_method
+from expunge.methods.search import Choice
 from expunge.problem import Problem
 from expunge.seeds import derive
 from expunge.store import Store
@@ -37,6 +38,8 @@ GUARD = 0.02
 KEPT = 3
 """One in this many settings reaches the second round."""
 NO_CHANGE = "no change"
+UNFINISHED = "first round only"
+"""Why a setting that was not run on every twin with every seed cannot be chosen: one run is not a mean."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Tuning:
             "reason": self.reason,
             "expected": _known(self.expected),
             "trials": [{key: _known(value) for key, value in vars(trial).items()} for trial in self.trials],
-            "checks": [vars(one) for one in self.checks],
+            "checks": [{key: _known(value) for key, value in vars(one).items()} for one in self.checks],
             "cost": self.cost,
             "objective": self.objective,
             "kind": self.kind,
@@ -167,7 +170,7 @@ def tune(
     for each, share in zip(kinds, _shares(trials, len(kinds)), strict=True):
         search.first_round(each, share)
     search.second_round(seeds)
-    table = sorted(search.trials(), key=lambda trial: (bool(trial.dropped), trial.value))
+    table = sorted(search.trials(), key=lambda trial: (bool(trial.dropped), math.isnan(trial.value), trial.value))
     found = checks(problem, made, kind=kind, seed=seed)
     chosen, reason = choose(table, found)
     cost = {"twins": float(sum(twin.cost.visits for twin in made)), "trials": search.spent, "retraining": once}
@@ -182,6 +185,14 @@ def tune(
         kind,
         len(made),
     )
+
+
+def usual(method: type[Method]) -> dict[str, Any]:
+    """The method's defaults for what is searched; a setting that has but one value while tuning has that."""
+    spaces = method.search.items()
+    fixed = {name: one.values[0] for name, one in spaces if isinstance(one, Choice) and len(one.values) == 1}
+    made = method(**fixed)
+    return {name: getattr(made, name) for name in method.search}
 
 
 def candidates(method: str, problem: Problem) -> list[type[Method]]:
@@ -207,6 +218,8 @@ def choose(table: Sequence[Trial], found: Sequence[Check]) -> tuple[Trial | None
             return None, f"{one.name}: {one.detail}"
     able = [trial for trial in table if not trial.dropped]
     best = able[0]
+    if best.method == NO_CHANGE and len(able) == 1:
+        return None, "no setting had all its runs, stayed finite and kept utility: see why each was dropped"
     if best.method == NO_CHANGE:
         return None, "no setting comes nearer to gold than the original as it is"
     reach = best.value + (0.0 if math.isnan(best.error) else best.error)
@@ -225,6 +238,8 @@ class _Entry:
     method: type[Method]
     settings: dict[str, Any]
     numbers: list[Numbers | None] = field(default_factory=list)
+    whole: bool = False
+    """Whether it was run on every scene with every seed."""
 
     def value(self, guard: float) -> float:
         """What the optimiser is told: dropped settings count as very far."""
@@ -253,13 +268,13 @@ class _Search:
         """The default, then drawn settings, on the first scene with one seed."""
         library = optuna()
         drawn = max(1, (2 * count) // 3)
-        sampler = library.samplers.TPESampler(seed=derive(self.seed, "tuning/sampler") % 2**32, n_startup_trials=drawn)
+        seed = derive(self.seed, "tuning/sampler") % 2**32
+        sampler = library.samplers.TPESampler(seed=seed, n_startup_trials=max(1, drawn - 1))  # the default is not told
         study = library.create_study(sampler=sampler)
         space = distributions(method.search)
-        fixed = {name: values[0] for name, one in method.search.items() if (values := getattr(one, "values", ()))}
-        default = _Entry(method, {name: fixed.get(name, getattr(method(**fixed), name)) for name in method.search})
+        default = _Entry(method, usual(method))
         self._run([(default, 0, 0)])
-        self.entries.append(default)
+        self.entries += [default] if default.numbers else []
         for size in (drawn - 1, count - drawn):
             if size < 1 or self.spent >= self.budget:
                 continue
@@ -271,7 +286,7 @@ class _Search:
             self.entries += [entry for entry in batch if entry.numbers]
 
     def second_round(self, seeds: int) -> None:
-        """The best third and every default on all scenes with all seeds."""
+        """The best third on all scenes with all seeds."""
         ranked = sorted(self.entries, key=lambda entry: entry.value(self.guard))
         kept = ranked[: max(1, math.ceil(len(ranked) / KEPT))]
         rest = [
@@ -282,12 +297,15 @@ class _Search:
             if (scene, turn) != (0, 0)
         ]
         self._run(rest)
+        for entry in self.entries:
+            entry.whole = len(entry.numbers) == len(self.scenes) * (seeds if entry.method.stochastic else 1)
 
     def trials(self) -> list[Trial]:
         """Every setting and "no change"."""
         nothing = [unchanged(scene, objective=self.objective) for scene in self.scenes]
         return [_trial(NO_CHANGE, {}, list(nothing), math.inf)] + [
-            _trial(entry.method.name(), entry.settings, entry.numbers, self.guard) for entry in self.entries
+            _trial(entry.method.name(), entry.settings, entry.numbers, self.guard, whole=entry.whole)
+            for entry in self.entries
         ]
 
     def _run(self, wanted: Sequence[tuple[_Entry, int, int]]) -> None:
@@ -316,19 +334,26 @@ class _Search:
         return cell(self.scenes[scene], entry.method, entry.settings, seed, self.store)
 
 
-def _trial(method: str, chosen: dict[str, Any], found: Sequence[Numbers | None], guard: float) -> Trial:
+def _trial(
+    method: str, chosen: dict[str, Any], found: Sequence[Numbers | None], guard: float, *, whole: bool = True
+) -> Trial:
     known = [one for one in found if one is not None]
     if not known:
         nothing = math.nan
         return Trial(method, chosen, nothing, nothing, nothing, nothing, nothing, nothing, len(found), "diverged")
     values = np.array([one.value for one in known])
+    finite = bool(np.isfinite(values).all())
     lost = float(np.mean([one.lost for one in known]))
-    dropped = "diverged" if len(known) < len(found) else f"loses {lost:.3f} accuracy" if lost > guard else ""
+    dropped = "" if whole else UNFINISHED
+    if len(known) < len(found):
+        dropped = "diverged"
+    elif lost > guard:
+        dropped = f"loses {lost:.3f} accuracy"
     return Trial(
         method,
         chosen,
         float(values.mean()),
-        float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan,
+        float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 and finite else math.nan,
         float(np.mean([one.forget for one in known])),
         float(np.mean([one.check for one in known])),
         lost,

@@ -26,7 +26,7 @@ from expunge.methods.twin_problem import NONE, auxiliary_counts, auxiliary_rows,
 from expunge.problem import Problem
 from expunge.seeds import derive, numpy_generator
 from expunge.store import Contents, Store, key_of
-from expunge.training import Cost, Run, fit, predict
+from expunge.training import Cost, Run, fit, predict, weights_hash
 
 KINDS = ("finetune", "fresh")
 EPOCHS = 30
@@ -187,12 +187,3 @@ def both_margins(model: nn.Module, *parts: Rows) -> FloatArray:
     """Margins of a model on several rows laid end to end, nats."""
     outputs = torch.cat([predict(model, rows) for rows in parts]).numpy()
     return margins(outputs, np.concatenate([rows.labels.numpy() for rows in parts]))
-
-
-def weights_hash(model: nn.Module) -> str:
-    """SHA-256 over the names and contents of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
