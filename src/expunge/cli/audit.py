@@ -170,7 +170,7 @@ def _foresight(policy: Policy, made: Sequence[UnlearnedRun], gold: int) -> Fores
     problem = made[0].problem
     forget = len(problem.forget)
     if len(made) > 1:
-        return foresee_method(policy, unlearned=max(2, _behind(made)), gold=gold, forget=forget)
+        return foresee_method(policy, unlearned=_behind(made), gold=gold, forget=forget)
     return foresee_model(policy, gold=gold, forget=forget, test=len(problem.test))
 
 
