@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import wasserstein_distance
 
 from expunge.audit.jackknife import FloatArray
 from expunge.audit.margins import margins
@@ -171,6 +170,8 @@ def compare(scene: Scene, found: FloatArray, visits: float, *, objective: str) -
         begun = float(np.abs(scene.start - scene.reference)[forget].mean())
         value = (float(away[forget].mean()) + close) / begun if begun > 0 else math.inf
     elif objective == "holdout":
+        from scipy.stats import wasserstein_distance  # here alone: heavy to import, and rarely needed
+
         value = float(wasserstein_distance(found[forget], found[unseen])) + close
     elif objective == "accuracy":
         value = abs(float((found[forget] > 0).mean()) - float((found[unseen] > 0).mean()))
