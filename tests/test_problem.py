@@ -115,6 +115,28 @@ def test_an_original_of_another_width_is_refused():
         problem(original=nn.Sequential(nn.Flatten(), nn.Linear(6, 5)))
 
 
+def test_the_model_of_half_the_way_is_held_and_is_none_by_default():
+    halfway = RECIPE.fresh((6,), seed=1)
+    assert problem(halfway=halfway).halfway is halfway
+    assert problem().halfway is None
+
+
+@pytest.mark.parametrize(
+    ("halfway", "words"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(6, 5)), "halfway: expected 3 outputs, got 5"),
+        (
+            tiny_recipe(hidden=(8,)).fresh((6,), seed=0),
+            r"expected \S+ \[16, 6\] as in the original, got \[8, 6\]",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), r"halfway: expected \S+ \[16, 6\] as in the original, got "),
+    ],
+)
+def test_a_model_of_half_the_way_that_is_of_another_kind_is_refused(halfway, words):
+    with pytest.raises(ShapeError, match=words):
+        problem(halfway=halfway)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["rows", "holdout", "test"])
 def test_a_row_that_is_not_finite_is_refused_even_from_a_dataset(part, bad):

@@ -22,6 +22,7 @@ from expunge.runs import (
     open_unlearned,
     train_run,
 )
+from expunge.store import Contents, read, write
 from expunge.store.folder import MANIFEST, file_hash, seal
 from expunge.tasks import Classification
 from expunge.training import Recipe, fit, predict
@@ -61,6 +62,35 @@ def copy(made, tmp_path):
 def test_an_original_is_what_fit_makes(made, tiny):
     parent = made[1]
     assert same_weights(parent.model, fit(tiny, parent.splits.train, seed=3).model)
+
+
+def test_a_run_keeps_the_model_as_it_was_halfway(made, tiny):
+    place, parent, *_ = made
+    halfway = fit(tiny, parent.splits.train, seed=3, halfway=True).halfway
+    for run in (parent, open_run(place / "run")):
+        assert same_weights(run.halfway, halfway)
+        assert run.problem(np.array([1, 2]), "random").halfway is None
+        assert same_weights(run.problem(np.array([1, 2]), "random", halfway=True).halfway, halfway)
+
+
+def test_a_run_that_was_made_before_halfway_was_kept_still_opens(made, tmp_path):
+    place, parent, *_ = made
+    facts = read(place / "run").facts
+    write(tmp_path / "old", Contents("run", facts, {"model": parent.model.state_dict()}))
+    old = open_run(tmp_path / "old")
+    assert same_weights(old.model, parent.model)
+    assert old.halfway is None
+    assert old.problem(np.array([1, 2]), "random", halfway=True).halfway is None
+    unlearned, _ = forget_run(old, FORGET, method("finetune")(epochs=1), tmp_path / "out", seed=5)
+    assert same_weights(unlearned.model, made[2].model)
+
+
+def test_a_damaged_halfway_hinders_only_those_who_ask_for_it(copy):
+    file = copy / "run" / "halfway.safetensors"
+    file.write_bytes(file.read_bytes()[:-4])
+    opened = open_run(copy / "run")
+    with pytest.raises(StoreError, match="not what the manifest recorded"):
+        _ = opened.halfway
 
 
 def test_an_opened_run_is_the_run_that_was_trained(made, tiny):

@@ -10,6 +10,7 @@ import numpy as np
 
 from expunge.data import ForgetSet, Indices, Rows
 from expunge.errors import ProblemError, ShapeError
+from expunge.fleet import Fleet
 from expunge.training import Recipe, predict
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Problem:
     Raises:
         ProblemError: the forget set is empty, everything, out of range or repeated; two sets of rows
             share an id; a label is beyond the model's outputs.
-        ShapeError: the original's outputs do not have the width of the recipe's task.
+        ShapeError: the outputs of a model do not have the width of the recipe's task, or the model of half the way
+            is of another architecture than the original.
     """
 
     recipe: Recipe
@@ -41,6 +43,12 @@ class Problem:
     """What the forget rows have in common: "random", "class" or "subject"."""
     forget_set: ForgetSet | None = None
     """The text form of `forget`, where there is one; set where `forget` was given as one."""
+    halfway: nn.Module | None = None
+    """The original as it was after half of its recipe's epochs, where that was kept: a rewound twin starts there."""
+    subsets: Fleet | None = None
+    """Models of the recipe on random subsets of `rows`, for attribution that needs them."""
+    gold: tuple[nn.Module, ...] = ()
+    """Gold models for the methods that are upper bounds; an audit must judge by others. `tune` refuses them."""
 
     def __post_init__(self) -> None:
         if isinstance(self.forget, ForgetSet):
@@ -54,14 +62,34 @@ class Problem:
             if len(rows) == 0:
                 raise ProblemError(f"{name} rows: expected at least one, got none")
             self.recipe.task.check_labels(rows.labels)
-        width = predict(self.original, self.rows, np.arange(1)).shape[-1]
+        self._check_model("original", self.original)
+        if self.halfway is not None:
+            self._check_model("halfway", self.halfway)
+            check_same_shapes(self.halfway, self.original)
+
+    def _check_model(self, name: str, model: nn.Module) -> None:
+        width = predict(model, self.rows, np.arange(1)).shape[-1]
         if width != self.recipe.task.width:
-            raise ShapeError(f"original: expected {self.recipe.task.width} outputs, got {width}")
+            raise ShapeError(f"{name}: expected {self.recipe.task.width} outputs, got {width}")
 
     @cached_property
     def retain(self) -> Indices:
         """`[retain]` positions of the rows that stay, sorted."""
         return np.setdiff1d(np.arange(len(self.rows)), self.forget)
+
+
+def check_same_shapes(halfway: nn.Module, original: nn.Module) -> None:
+    """The model of half the way has the weights of the original, by name and shape.
+
+    Raises:
+        ShapeError: names the first that differs.
+    """
+    ours, theirs = (
+        {name: list(value.shape) for name, value in model.state_dict().items()} for model in (halfway, original)
+    )
+    for name in {**theirs, **ours}:
+        if ours.get(name) != theirs.get(name):
+            raise ShapeError(f"halfway: expected {name} {theirs.get(name)} as in the original, got {ours.get(name)}")
 
 
 def checked_forget(forget: Indices, rows: int) -> Indices:

@@ -1,6 +1,6 @@
 """Run folders: an original or an unlearned model on disk, with all that is needed to go on from there.
 
-run        recipe, data set, seed, what it cost          weights: model
+run        recipe, data set, seed, what it cost          weights: model, and halfway through its training
 unlearned  parent, forget set, method, what it cost      weights: model     arrays: forget
 
 A folder may come from somebody else. Opening one runs no code: a model from a person's own file is built only
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,17 @@ from torch import nn
 
 from expunge.data import ForgetSet, Indices, Rows, Splits, load
 from expunge.errors import NeedsError, ProblemError, StoreError
+from expunge.fleet import Fleet, keep_fleet, open_fleet
 from expunge.methods import Method, Unlearned
 from expunge.problem import Problem
-from expunge.store import Contents, read, write
+from expunge.store import Contents, Store, holds, key_of, read, write
 from expunge.store.folder import MANIFEST, file_hash
 from expunge.training import Cost, Progress, Recipe, fit, input_shape, predict, silent, weights_hash
 
+HALFWAY = "halfway"
+"""Stem of the weights that a training had after half of its epochs."""
+SUBSETS = "subsets"
+"""Of the store's folders that say which fleet of random subsets there is."""
 Accuracy = dict[str, float]
 """Accuracy by split, each in [0, 1]."""
 
@@ -42,8 +48,27 @@ class TrainedRun:
     model: nn.Module
     cost: Cost
 
-    def problem(self, forget: Indices, kind: str) -> Problem:
-        """The problem of forgetting `forget` `[forget]` from this model."""
+    @cached_property
+    def halfway(self) -> nn.Module | None:
+        """The model as it was after half of the epochs, read when it is asked for; None in an older folder.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        folder = read(self.path, "run")
+        if f"{HALFWAY}.safetensors" not in folder.hashes:
+            return None
+        return folder.load_into(self.recipe.fresh(input_shape(self.splits.train), seed=0), HALFWAY)
+
+    def problem(self, forget: Indices, kind: str, *, halfway: bool = False, subsets: Fleet | None = None) -> Problem:
+        """The problem of forgetting `forget` `[forget]` from this model.
+
+        Args:
+            forget: `[forget]` positions among the training rows.
+            kind: What they have in common: "random", "class" or "subject".
+            halfway: With the model's past self, where it was kept.
+            subsets: Models on random subsets of the training rows, such as `latest_subsets` finds.
+        """
         splits = self.splits
         return Problem(
             recipe=self.recipe,
@@ -53,6 +78,8 @@ class TrainedRun:
             test=splits.test,
             original=self.model,
             kind=kind,
+            halfway=self.halfway if halfway else None,
+            subsets=subsets,
         )
 
 
@@ -94,7 +121,7 @@ def train_run(
     if not recipe.data:
         raise NeedsError(f"recipe {recipe.name}: names no data set", hint='give it data="..." (`expunge data`)')
     splits = load(recipe.data, root=data)
-    trained = fit(recipe, splits.train, seed=seed, device=device, progress=progress)
+    trained = fit(recipe, splits.train, seed=seed, device=device, progress=progress, halfway=True)
     facts = {
         "recipe": recipe.to_dict(),
         "code": recipe.code,
@@ -102,7 +129,9 @@ def train_run(
         "rows": _fingerprints(splits),
         "cost": trained.cost.to_dict(),
     }
-    write(out, Contents("run", facts, {"model": trained.model.state_dict()}))
+    assert trained.halfway is not None  # it was asked for
+    weights = {"model": trained.model.state_dict(), HALFWAY: trained.halfway.state_dict()}
+    write(out, Contents("run", facts, weights))
     return TrainedRun(out, recipe, splits, seed, trained.model, trained.cost)
 
 
@@ -140,15 +169,31 @@ def forget_run(
     *,
     seed: int = 0,
     device: str = "cpu",
+    subsets: Fleet | None = None,
     progress: Progress = silent,
 ) -> tuple[UnlearnedRun, Unlearned]:
     """Unlearn a run's model and keep the result in the folder `out`.
+
+    Args:
+        parent: The run.
+        forget: Which rows have to go.
+        method: How.
+        out: The folder to make.
+        seed: Of the method.
+        device: Where to compute.
+        subsets: Models on random subsets of the rows, for methods that predict from them.
+        progress: Called after each step.
 
     Raises:
         StoreError: `out` is taken, or cannot be made.
     """
     check_new(out)
-    problem = parent.problem(forget.indices(parent.splits.train), forget.kind)
+    if not method.makes_model:
+        raise NeedsError(
+            f"{method.name()} predicts outputs and makes no model, so there is nothing to keep in {out}",
+            hint="`datamodel_matching` makes a model of such predictions; `expunge attribute` prints them",
+        )
+    problem = parent.problem(forget.indices(parent.splits.train), forget.kind, subsets=subsets)
     unlearned = method.run(problem, seed=seed, device=device, progress=progress)
     facts = {
         "parent": os.path.relpath(parent.path.resolve(), out.parent.resolve()),
@@ -182,6 +227,28 @@ def open_unlearned(path: Path, *, data: Path | None = None, code: Path | None = 
     fresh = parent.recipe.fresh(input_shape(parent.splits.train), seed=0)
     forget = ForgetSet(facts["forget"]["text"], facts["forget"]["seed"])
     return UnlearnedRun(path, parent, problem, forget, folder.load_into(fresh, "model"), facts)
+
+
+def keep_subsets(fleet: Fleet, store: Store) -> None:
+    """Note a fleet of models on random subsets, so that later commands find it; a larger one is not replaced."""
+    path = store.path(SUBSETS, _subsets_key(fleet.recipe, fleet.rows))
+    if holds(path, SUBSETS) and read(path, SUBSETS).facts["models"] > len(fleet):
+        return
+    write(path, Contents(SUBSETS, {"fleet": keep_fleet(fleet, store), "models": len(fleet)}), replace=True)
+
+
+def latest_subsets(recipe: Recipe, rows: Rows, store: Store) -> Fleet | None:
+    """The largest fleet that `keep_subsets` noted for this recipe and these rows, of equal ones the latest.
+
+    Raises:
+        StoreError: it or one of its models is damaged or gone.
+    """
+    key = _subsets_key(recipe, rows.fingerprint)
+    return open_fleet(store.get(SUBSETS, key).facts["fleet"], store) if store.has(SUBSETS, key) else None
+
+
+def _subsets_key(recipe: Recipe, rows: str) -> str:
+    return key_of({"recipe": recipe.fingerprint(), "rows": rows})
 
 
 def check_same_request(made: Sequence[UnlearnedRun]) -> None:

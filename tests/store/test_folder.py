@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -440,3 +441,30 @@ def test_threads_that_write_the_same_folder_all_get_the_one_that_came_first(tmp_
     assert len(got) == 4
     assert len(set(got)) == 1
     assert left(tmp_path) == ["a"]
+
+
+def test_arrays_made_while_writing_are_held_one_at_a_time_and_read_back(tmp_path):
+    alive = []
+
+    def arrays():
+        for at in range(4):
+            values = np.full(3, at)
+            alive.append(weakref.ref(values))
+            yield f"part-{at}", values
+            del values
+            assert sum(one() is not None for one in alive) <= 1
+
+    made = write(tmp_path / "x", Contents("scores", arrays={"first": np.arange(2)}, streamed=arrays()))
+    assert [made.array(f"part-{at}").tolist() for at in range(4)] == [[at] * 3 for at in range(4)]
+    assert made.array("first").tolist() == [0, 1]
+    assert set(made.hashes) == {"first.npy", *(f"part-{at}.npy" for at in range(4))}
+
+
+def test_a_maker_that_fails_leaves_nothing(tmp_path):
+    def arrays():
+        yield "part-0", np.zeros(3)
+        raise ValueError("out of ideas")
+
+    with pytest.raises(ValueError, match="out of ideas"):
+        write(tmp_path / "x", Contents("scores", streamed=arrays()))
+    assert list(tmp_path.iterdir()) == []

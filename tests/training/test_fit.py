@@ -14,7 +14,7 @@ from expunge.data import DatasetRows, MemoryRows, Rows
 from expunge.errors import DivergedError, ProblemError
 from expunge.seeds import derive
 from expunge.tasks import Regression
-from expunge.training import fit
+from expunge.training import Run, fit, train_on
 from tests.tiny import same_weights, tiny_recipe, tiny_rows
 
 RECIPE = replace(tiny_recipe(epochs=3, batch_size=16), weight_decay=0.01)
@@ -127,6 +127,46 @@ def test_two_fits_share_no_tensor():
 def test_a_dataset_trains_as_rows_in_memory_do_bit_for_bit():
     dataset = DatasetRows(TensorDataset(ROWS.x, ROWS.labels), ids=ROWS.ids)
     assert same_weights(fit(RECIPE, dataset, CHOSEN, seed=2).model, fit(RECIPE, ROWS, CHOSEN, seed=2).model)
+
+
+@pytest.mark.parametrize(("epochs", "half"), [(4, 2), (5, 2), (2, 1)])
+def test_halfway_is_a_training_of_half_the_epochs_where_the_step_size_is_constant(epochs, half):
+    recipe = replace(RECIPE, schedule="constant", epochs=epochs)
+    found = fit(recipe, ROWS, CHOSEN, seed=0, halfway=True)
+    assert same_weights(found.halfway, fit(replace(recipe, epochs=half), ROWS, CHOSEN, seed=0).model)
+    assert not found.halfway.training
+
+
+def test_half_of_one_epoch_is_none():
+    recipe = replace(RECIPE, epochs=1)
+    assert same_weights(fit(recipe, ROWS, seed=4, halfway=True).halfway, recipe.fresh((6,), seed=4))
+
+
+def test_to_be_kept_halfway_changes_nothing_and_is_not_the_default():
+    kept, plain = fit(RECIPE, ROWS, seed=0, halfway=True), fit(RECIPE, ROWS, seed=0)
+    assert same_weights(kept.model, plain.model)
+    assert plain.halfway is None
+    assert not same_weights(kept.halfway, kept.model)
+    assert (kept.cost.backward, kept.cost.forward) == (plain.cost.backward, plain.cost.forward)
+
+
+@pytest.mark.parametrize(("model", "arguments"), [("mlp", {}), ("resnet9", {"channels": 2})])
+def test_the_rest_of_a_training_is_what_follows_from_halfway(model, arguments):
+    shape = (6,) if model == "mlp" else (1, 8, 8)
+    rows = tiny_rows(60, seed=0, shape=shape)
+    recipe = replace(tiny_recipe(epochs=3, batch_size=16, model=model, **arguments), momentum=0.0, lr=0.01)
+    whole = fit(recipe, rows, CHOSEN, seed=2, halfway=True)
+    rest = train_on(recipe, whole.halfway, rows, CHOSEN, Run(2, 16), first=1)
+    assert same_weights(rest.model, whole.model)  # bit for bit, statistics of normalisation too
+    assert rest.history == whole.history[len(whole.history) // 3 :]
+    assert rest.cost.backward == {"train": 2 * 55}
+
+
+def test_momentum_starts_anew_in_the_rest_of_a_training():
+    whole = fit(RECIPE, ROWS, seed=2, halfway=True)
+    rest = train_on(RECIPE, whole.halfway, ROWS, np.arange(60), Run(2, 16), first=1)
+    assert not same_weights(rest.model, whole.model)
+    assert rest.history[0] == whole.history[len(whole.history) // 3]  # the first loss comes before any step
 
 
 def test_no_rows_are_refused():

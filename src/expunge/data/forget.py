@@ -6,6 +6,8 @@ class:cat:100        100 rows of that class, drawn at random
 ids:FILE             the row ids in FILE, one a line
 subject:ID           every row of one data subject
 indices:FILE.npy     positions, an int array
+influential:50       50 rows that matter most to a model of the data; a suite of `expunge bench` chooses them
+coherent:50          50 rows that look alike to such a model; likewise
 
 A class may also be given by its number, 0 for the first, unless the classes are named by numbers themselves.
 """
@@ -22,6 +24,8 @@ from expunge.errors import ConfigError, NeedsError, ProblemError
 from expunge.seeds import numpy_generator
 
 FORMS = ("random:N", "class:C", "class:C:N", "ids:FILE", "subject:ID", "indices:FILE.npy")
+CHOSEN = ("influential", "coherent")
+"""Forget sets that take a trained model to choose."""
 MOST_NAMES = 100
 """Class names listed in an error."""
 
@@ -41,8 +45,8 @@ class ForgetSet:
 
     def __post_init__(self) -> None:
         head, _, rest = self.text.partition(":")
-        counts = rest.split(":")[1:] if head == "class" else [rest] if head == "random" else []
-        known = head in ("random", "class", "ids", "subject", "indices")
+        counts = rest.split(":")[1:] if head == "class" else [rest] if head in ("random", *CHOSEN) else []
+        known = head in ("random", "class", "ids", "subject", "indices", *CHOSEN)
         nothing = not rest or (head == "class" and rest.startswith(":"))
         if not known or nothing or len(counts) > 1 or not all(n.isdecimal() for n in counts):
             raise ConfigError(f"forget set: expected one of {', '.join(FORMS)}, got {self.text!r}")
@@ -51,6 +55,12 @@ class ForgetSet:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def random(self) -> bool:
+        """Whether the seed decides which rows they are."""
+        head, _, rest = self.text.partition(":")
+        return head == "random" or (head == "class" and ":" in rest)
 
     @property
     def kind(self) -> str:
@@ -67,6 +77,12 @@ class ForgetSet:
             NeedsError: the file that is named does not exist.
         """
         head, _, rest = self.text.partition(":")
+        if head in CHOSEN:
+            raise NeedsError(
+                f"forget set {self}: it takes a trained model to choose such rows",
+                hint="a suite of `expunge bench` may name it; elsewhere `expunge attribute` ranks rows, "
+                "and ids:FILE takes them",
+            )
         if head == "ids":
             return _listed(rows.position(_lines(Path(rest))), len(rows), self)
         if head == "indices":

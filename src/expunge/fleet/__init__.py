@@ -2,7 +2,7 @@
 
 from expunge.fleet.choice import prefer_stacked, timing
 from expunge.fleet.executor import Executor, Here, Local
-from expunge.fleet.fleet import Fleet, plan_fleet, role_seeds, same_rows, train_fleet
+from expunge.fleet.fleet import Fleet, keep_fleet, open_fleet, plan_fleet, role_seeds, same_rows, train_fleet
 from expunge.fleet.shelf import fetch, shelve
 from expunge.fleet.stacked import Stack, stackable, train_stack
 from expunge.fleet.task import Task
@@ -15,6 +15,8 @@ __all__ = [
     "Stack",
     "Task",
     "fetch",
+    "keep_fleet",
+    "open_fleet",
     "plan_fleet",
     "prefer_stacked",
     "role_seeds",

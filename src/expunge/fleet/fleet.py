@@ -14,11 +14,11 @@ from expunge.data import Indices, Rows
 from expunge.errors import NeedsError, ShapeError, StoreError
 from expunge.fleet.choice import prefer_stacked
 from expunge.fleet.executor import Executor, Here
-from expunge.fleet.shelf import shelve
+from expunge.fleet.shelf import fetch, shelve
 from expunge.fleet.task import KIND, Mask, Task, pack, unpack
 from expunge.fleet.work import train_job
 from expunge.seeds import derive
-from expunge.store import Folder, Store
+from expunge.store import Contents, Folder, Store, key_of
 from expunge.training import Cost, Progress, Recipe, check_device, input_shape, silent
 
 STACK = 64
@@ -35,13 +35,22 @@ class Fleet:
     folders: tuple[Folder, ...]
     masks: Mask
     """`[models, rows]`: which rows each model was trained on, as recorded with the model."""
+    rows: str
+    """Fingerprint of the rows that the masks choose from."""
+    watched: tuple[str, ...]
+    """`[watched rows]` ids of the rows whose outputs are kept."""
 
     def __len__(self) -> int:
         return len(self.folders)
 
-    def logits(self) -> npt.NDArray[np.float32]:
-        """`[models, watched rows, outputs]`; the watched rows of the call that made the fleet, in its order."""
-        return np.stack([folder.array("logits") for folder in self.folders])
+    def logits(self, at: Indices | None = None) -> npt.NDArray[np.float32]:
+        """`[models, watched rows, outputs]` in the order of the call that made the fleet.
+
+        Args:
+            at: `[n]` positions among the watched rows, by default all; only these are held in memory.
+        """
+        kept: slice | Indices = slice(None) if at is None else at
+        return np.stack([folder.array("logits")[kept] for folder in self.folders])
 
     def model(self, index: int) -> nn.Module:
         """One model, in evaluation mode.
@@ -118,7 +127,8 @@ def train_fleet(
         done += len(finished)
         progress(label, done, len(tasks))
     folders = tuple(_opened(task, store) for task in tasks)
-    return Fleet(recipe, input_shape(rows), folders, masks.copy())
+    watched = tuple(row_id for part in watch for row_id in part.ids)
+    return Fleet(recipe, input_shape(rows), folders, masks.copy(), rows.fingerprint, watched)
 
 
 def plan_fleet(
@@ -138,6 +148,30 @@ def plan_fleet(
         Task(recipe.to_dict(), shelved, len(rows), pack(mask), seed, watched, keep_weights)
         for mask, seed in zip(masks, seeds, strict=True)
     ]
+
+
+def keep_fleet(fleet: Fleet, store: Store) -> str:
+    """Keep the list of a fleet's models in the store; returns the key by which `open_fleet` finds them."""
+    models = [folder.path.name for folder in fleet.folders]
+    key = key_of({"fleet": models})
+    if not store.has("fleet", key):
+        store.put(key, Contents("fleet", {"models": models}))
+    return key
+
+
+def open_fleet(key: str, store: Store) -> Fleet:
+    """The fleet that `keep_fleet` wrote down.
+
+    Raises:
+        StoreError: it or one of its models is absent or damaged.
+    """
+    folders = tuple(store.get(KIND, name) for name in store.get("fleet", key).facts["models"])
+    tasks = [Task.from_dict(folder.facts["task"]) for folder in folders]
+    first = tasks[0]
+    masks = np.stack([unpack(task.mask, task.size) for task in tasks])
+    watched = tuple(row_id for part in first.watch for row_id in fetch(store, part).ids)
+    shape = input_shape(fetch(store, first.rows))
+    return Fleet(Recipe.from_dict(first.recipe), shape, folders, masks, first.rows, watched)
 
 
 def same_rows(rows: Rows, indices: Indices, models: int) -> Mask:

@@ -13,9 +13,11 @@ from expunge.methods.search import Search
 from expunge.problem import Problem
 from expunge.training import Cost, Progress, Run, silent
 
-NEEDS = frozenset({"retain", "forget_labels", "holdout", "history", "auxiliary", "initial_weights"})
+NEEDS = frozenset({"retain", "forget_labels", "holdout", "gold", "history", "auxiliary", "initial_weights"})
 BEYOND = frozenset({"history", "auxiliary", "initial_weights"})
-"""Needs that a Problem cannot supply by itself."""
+"""Needs that no Problem can supply."""
+GOLD = "Problem(..., gold=(model, ...)) with other gold models than those that judge; `expunge bench matching` does so"
+"""How gold models for an upper bound are supplied."""
 FORGET_KINDS = frozenset({"random", "class", "subject"})
 
 
@@ -55,6 +57,8 @@ class Method(ABC):
     """"exact", "reproduced", "deviates" or "experimental": no published figure has been reproduced here yet."""
     stochastic: ClassVar[bool] = True
     """Whether two seeds give two results."""
+    makes_model: ClassVar[bool] = True
+    """Whether the result is a model of the recipe's architecture, which a run folder can keep."""
     search: ClassVar[Search] = {}
     """What tuning may choose, and from where; empty: the method cannot be tuned. (ranges: ours)"""
 
@@ -66,6 +70,13 @@ class Method(ABC):
     def name(cls) -> str:
         """The file's stem, which is also the name on the command line."""
         return cls.__module__.rpartition(".")[2]
+
+    def most_visits(self, problem: Problem) -> float | None:
+        """The most row visits that a run can come to, where what it finds on the way may end it sooner.
+
+        None where they follow from the settings and the numbers of rows alone: then a run on any model tells them.
+        """
+        return None
 
     def settings(self) -> dict[str, Any]:
         """The hyper-parameters as plain data."""
@@ -92,6 +103,8 @@ class Method(ABC):
         absent = sorted(self.needs & BEYOND)
         if absent:
             raise NeedsError(f"{self.name()} needs {' and '.join(absent)}, which a Problem does not hold")
+        if "gold" in self.needs and not problem.gold:
+            raise NeedsError(f"{self.name()} is an upper bound and needs gold models, got none", hint=GOLD)
         recipe = problem.recipe
         run = Run(seed, recipe.batch_size, device, recipe.precision, self.name(), progress)
         model = self.unlearn(problem, run).eval()

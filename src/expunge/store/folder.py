@@ -11,8 +11,10 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ MANIFEST = "manifest.json"
 MAKERS = {
     "run": "`expunge train RECIPE -o RUN` makes one",
     "unlearned": "`expunge forget RUN --rows SPEC --method NAME -o OUT` makes one",
-    "result": "`expunge audit OUT` and `expunge bench SUITE` make one",
+    "result": "`expunge audit OUT`, `expunge attribute RUN` and `expunge bench SUITE` make one",
 }
 """Kind of folder -> the command that makes one."""
 PACKAGES = ("expunge", "torch", "numpy", "scipy", "scikit-learn", "safetensors")
@@ -51,6 +53,8 @@ class Contents:
     """File stem -> array."""
     documents: dict[str, Any] = field(default_factory=dict)
     """File stem -> plain data, kept as json."""
+    streamed: Iterable[tuple[str, npt.NDArray[Any]]] = ()
+    """More arrays with their file stems, made while the folder is written: only one of them is in memory."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,7 @@ def _fill(folder: Path, contents: Contents) -> None:
             {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()},
             folder / f"{stem}.safetensors",
         )
-    for stem, values in contents.arrays.items():
+    for stem, values in chain(contents.arrays.items(), contents.streamed):
         np.save(folder / f"{stem}.npy", values, allow_pickle=False)
     for stem, data in contents.documents.items():
         (folder / f"{stem}.json").write_text(json.dumps(data))

@@ -2,7 +2,7 @@
 
 from expunge.training.cost import Cost, Meter
 from expunge.training.descend import descend, hold_outside, set_mode
-from expunge.training.fit import Trained, fit, follow, input_shape, train
+from expunge.training.fit import Trained, fit, follow, input_shape, train, train_on
 from expunge.training.recipe import Recipe
 from expunge.training.run import Progress, Run, check_device, predict, silent
 from expunge.training.stream import Batch, Stream, member_mask
@@ -28,5 +28,6 @@ __all__ = [
     "set_mode",
     "silent",
     "train",
+    "train_on",
     "weights_hash",
 ]

@@ -87,6 +87,11 @@ class Recipe:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
+    @property
+    def half(self) -> int:
+        """Half of the epochs, rounded down: after these, a training that is asked to keeps its model as it is."""
+        return self.epochs // 2
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a manifest."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}

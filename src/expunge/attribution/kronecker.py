@@ -1,0 +1,297 @@
+"""The curvature of dense and convolutional layers, each as a Kronecker product with corrected eigenvalues.
+
+Source:     K-FAC: Martens, Grosse, ICML 2015, arXiv:1503.05671; with convolutions: Grosse, Martens, ICML 2016,
+            arXiv:1602.01407; corrected eigenvalues (EK-FAC): George, Laurent, Bouthillier, Ballas, Vincent,
+            NeurIPS 2018, arXiv:1806.03884.
+Objective:  a layer's weight gradient for one row is the sum over positions of b a', a -> what goes in, with a 1 behind
+            it for the bias, b -> slope of what comes out. Factors over all rows
+
+                A = sum of a a'        B = sum of b b'        A = U_A . U_A',  B = U_B . U_B'
+
+            give the basis; the eigenvalue of entry (o, i) is then measured, not multiplied together:
+
+                value[o, i] = sum over rows and slopes of (U_B' (sum of b a') U_A)[o, i]^2
+
+            the diagonal, in that basis, of the layer's exact Gauss-Newton block, sum of J_i' W_i J_i over the rows.
+            Slopes: one for each column of a root of W_i, so that nothing is drawn.
+Other parameters (of normalisation, of a layer that is passed twice or that shares a weight): the exact diagonal.
+Cost:       two passes over all rows, each one forward and as many backward passes as there are outputs, and one more
+            of Jacobians where there are other parameters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn import functional
+
+from expunge.attribution.curvature import derivatives
+from expunge.attribution.gradients import Named, Network
+from expunge.data import Indices, Rows
+from expunge.tasks import Task
+from expunge.training import Run
+
+NUMBERS = 2**24
+"""Numbers that the per-row gradients of a layer, or what goes into it, may fill: 64 MB in float32."""
+AT_ONCE = 256
+"""Rows in hand at most."""
+TINY = 1e-12
+"""Share of the largest eigenvalue of W below which a root of it counts as zero: rounding."""
+ROLE = "attribution"
+
+
+@dataclass(frozen=True)
+class Block:
+    """The curvature of one layer in its eigenbasis, float64, summed over all rows."""
+
+    weight: str
+    """Name of the parameter."""
+    bias: str
+    """Name of the parameter; empty where there is none."""
+    left: Tensor
+    """`[out, out]` U_B."""
+    right: Tensor
+    """`[in, in]` U_A; `in` counts the bias, which stands last."""
+    values: Tensor
+    """`[out, in]` eigenvalues, >= 0."""
+
+    def inverse(self, columns: Named, extra: float) -> Named:
+        """(block + extra)^-1 of tensors `[k, ...]` by name, for this block's parameters."""
+        weight = columns[self.weight]
+        joint = weight.reshape(len(weight), len(self.left), -1)  # [k, out, in]
+        if self.bias:
+            joint = torch.cat([joint, columns[self.bias][..., None]], -1)
+        found = self.left @ (self.left.T @ joint @ self.right / (self.values + extra)) @ self.right.T
+        if not self.bias:
+            return {self.weight: found.reshape(weight.shape)}
+        return {self.weight: found[..., :-1].reshape(weight.shape), self.bias: found[..., -1]}
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The diagonal of the curvature at a parameter that is in no block, float64, summed over all rows."""
+
+    name: str
+    values: Tensor
+    """Of the parameter's shape, >= 0."""
+
+    def inverse(self, columns: Named, extra: float) -> Named:
+        """(diagonal + extra)^-1 of tensors `[k, ...]` by name, for this parameter."""
+        return {self.name: columns[self.name] / (self.values + extra)}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose gradient is a sum of outer products."""
+
+    name: str
+    module: nn.Linear | nn.Conv2d
+
+    @property
+    def weight(self) -> str:
+        """Name of the weight among the model's parameters."""
+        return f"{self.name}.weight".lstrip(".")
+
+    @property
+    def bias(self) -> str:
+        """Name of the bias among the model's parameters, or nothing."""
+        return "" if self.module.bias is None else f"{self.name}.bias".lstrip(".")
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Outputs, and inputs with the bias as one."""
+        weight = self.module.weight
+        return len(weight), weight[0].numel() + (self.module.bias is not None)
+
+    def inputs(self, a: Tensor) -> Tensor:
+        """`[rows, positions, in]` what the weight is multiplied with, a 1 behind it where there is a bias."""
+        if isinstance(self.module, nn.Conv2d):
+            at = self.module
+            settings = {"dilation": at.dilation, "padding": at.padding, "stride": at.stride}
+            a = functional.unfold(a, at.kernel_size, **settings).mT  # type: ignore[arg-type]
+        a = a.reshape(len(a), -1, a.shape[-1])
+        return functional.pad(a, (0, 1), value=1.0) if self.bias else a
+
+    def slopes(self, b: Tensor) -> Tensor:
+        """`[rows, positions, out]` slopes of what comes out."""
+        return b.flatten(2).mT if isinstance(self.module, nn.Conv2d) else b.reshape(len(b), -1, b.shape[-1])
+
+
+class Passes:
+    """A copy of a model that notes what passes its layers.
+
+    Args:
+        network: Whose model; copied, in evaluation mode.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.model = deepcopy(network.model).requires_grad_(True)
+        self.layers = candidates(self.model)
+        self._inputs: dict[str, Tensor] = {}
+        self._edges: dict[str, GradientEdge] = {}
+        self._times: Counter[str] = Counter()
+        for layer in self.layers:
+            layer.module.register_forward_hook(partial(self._note, layer.name))
+
+    def keep_single(self, x: Tensor) -> None:
+        """Keep the layers that one row, x `[1, ...]`, passes exactly once, and as one row."""
+        self.outputs(x)
+        times, inputs = self._times, self._inputs
+        self.layers = [at for at in self.layers if times[at.name] == 1 and len(inputs[at.name]) == 1]
+        held = sum(a.numel() for a in self.inputs()) + max((at.module.weight.numel() for at in self.layers), default=0)
+        self.at_once = max(1, min(AT_ONCE, NUMBERS // max(1, held)))
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """`[rows, outputs]` with a graph; what was noted before is forgotten."""
+        self._times.clear()
+        found: Tensor = self.model(x)
+        return found
+
+    def inputs(self) -> list[Tensor]:
+        """What went into each layer, `[rows, positions, in]`."""
+        return [layer.inputs(self._inputs[layer.name]) for layer in self.layers]
+
+    def slopes(self, outputs: Tensor, cotangent: Tensor) -> list[Tensor]:
+        """Slopes of each layer, `[rows, positions, out]`, for outputs and a cotangent `[rows, outputs]`."""
+        edges = [self._edges[layer.name] for layer in self.layers]
+        found = torch.autograd.grad(outputs, edges, cotangent, retain_graph=True)
+        return [layer.slopes(slope) for layer, slope in zip(self.layers, found, strict=True)]
+
+    def _note(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # the edge and not the output: an activation that works in place would put its own result there
+        self._inputs[name], self._edges[name] = inputs[0].detach(), get_gradient_edge(output)
+        self._times[name] += 1
+
+
+class Kronecker:
+    """The basis of a network's curvature, and the eigenvalues in it of any training rows.
+
+    Args:
+        network: The model.
+        rows: Training rows, of which all count for the basis.
+        task: Whose loss.
+        run: Its meter and progress.
+    """
+
+    def __init__(self, network: Network, rows: Rows, task: Task, run: Run) -> None:
+        self.network, self.rows, self.task, self.run = network, rows, task, run
+        self.passes = Passes(network)
+        self.passes.keep_single(rows.batch(np.arange(1), network.device)[0].to(network.dtype))
+        measured = {name for layer in self.passes.layers for name in (layer.weight, layer.bias)}
+        self.other = [name for name in network.parameters if name not in measured]
+        """Names of the parameters in no block."""
+        self.bases = self._bases()
+        """U_B `[out, out]` and U_A `[in, in]` of each layer, float64."""
+
+    def parts(self, at: Indices | None = None) -> list[Block | Rest]:
+        """The curvature of the training rows at `at` `[n]`, by default all: blocks, and a diagonal for the rest."""
+        where = np.arange(len(self.rows)) if at is None else at
+        found: list[Block | Rest] = []
+        for layer, (left, right), values in zip(self.passes.layers, self.bases, self._values(where), strict=True):
+            found.append(Block(layer.weight, layer.bias, left, right, values))
+        return found + [Rest(name, values) for name, values in self._diagonal(where).items()]
+
+    def _bases(self) -> list[tuple[Tensor, Tensor]]:
+        totals = [tuple(self._zeros(size, size) for size in layer.sizes) for layer in self.passes.layers]
+        for x, y in self._batches(np.arange(len(self.rows)), "factors"):
+            outputs = self.passes.outputs(x)
+            for (_, total), a in zip(totals, self.passes.inputs(), strict=True):
+                total += gram(a)
+            for cotangent in roots(self.task, outputs, y):
+                self.run.meter.backward(ROLE, len(x))
+                for (total, _), b in zip(totals, self.passes.slopes(outputs, cotangent), strict=True):
+                    total += gram(b)
+        return [(torch.linalg.eigh(theirs)[1], torch.linalg.eigh(ours)[1]) for theirs, ours in totals]
+
+    def _values(self, at: Indices) -> list[Tensor]:
+        """`[out, in]` the corrected eigenvalues of each layer, float64."""
+        turns = [(left.to(self.network.dtype), right.to(self.network.dtype)) for left, right in self.bases]
+        totals = [self._zeros(*layer.sizes) for layer in self.passes.layers]
+        for x, y in self._batches(at, "eigenvalues"):
+            outputs = self.passes.outputs(x)
+            inputs = [a @ right for a, (_, right) in zip(self.passes.inputs(), turns, strict=True)]
+            for cotangent in roots(self.task, outputs, y):
+                self.run.meter.backward(ROLE, len(x))
+                slopes = self.passes.slopes(outputs, cotangent)
+                for total, a, b, (left, _) in zip(totals, inputs, slopes, turns, strict=True):
+                    total += squares(b @ left, a)
+        return totals
+
+    def _diagonal(self, at: Indices) -> Named:
+        """The exact diagonal of the curvature, float64, at the parameters in no block."""
+        if not self.other:
+            return {}
+        part = Network(self.network.model, device=self.network.device, dtype=self.network.dtype, only=self.other)
+        total = torch.zeros(part.size, dtype=torch.float64, device=part.device)
+        for _, x, y in part.batches(self.rows, at, gradients=self.task.width):
+            self.run.meter.backward(ROLE, self.task.width * len(x))
+            jacobian = part.jacobian(x).double()  # [rows, outputs, p]
+            bent = derivatives(self.task, part.outputs(x), y)[1] @ jacobian
+            total += (jacobian * bent).sum((0, 1))
+        return part.named(total)
+
+    def _batches(self, at: Indices, what: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of the rows at `at`, as many at once as the layers have room for."""
+        if not self.passes.layers:
+            return
+        for start in range(0, len(at), self.passes.at_once):
+            part = at[start : start + self.passes.at_once]
+            x, y = self.rows.batch(part, self.network.device)
+            yield x.to(self.network.dtype), y
+            self.run.progress(f"{self.run.label}: {what}", start + len(part), len(at))
+
+    def _zeros(self, rows: int, columns: int) -> Tensor:
+        return torch.zeros(rows, columns, dtype=torch.float64, device=self.network.device)
+
+
+def squares(b: Tensor, a: Tensor) -> Tensor:
+    """`[out, in]` sum over rows of (sum over positions of b a')^2, float64.
+
+    Args:
+        b: `[rows, positions, out]`.
+        a: `[rows, positions, in]`.
+    """
+    if a.shape[1] == 1:  # one product: the square of it is the product of the squares
+        return (b[:, 0].square().T @ a[:, 0].square()).double()
+    return (b.mT @ a).square().sum(0).double()
+
+
+def gram(part: Tensor) -> Tensor:
+    """Sum over rows and positions of p p', `[size, size]` float64, for p `[rows, positions, size]`."""
+    flat = part.flatten(0, 1)
+    return (flat.T @ flat).double()
+
+
+def roots(task: Task, outputs: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Cotangents c_1, c_2, ... `[rows, outputs]` with sum of c c' = W of each row."""
+    _, second = derivatives(task, outputs.detach(), y)
+    values, vectors = torch.linalg.eigh(second)
+    scaled = (vectors * values.clamp(min=0).sqrt()[:, None]).to(outputs.dtype)
+    largest = values.max(0).values  # [outputs], ascending; the first is zero where outputs count up to a constant
+    for index in torch.nonzero(largest >= TINY * largest[-1])[:, 0].tolist():
+        yield scaled[..., index]
+
+
+def candidates(model: nn.Module) -> list[Layer]:
+    """Dense and convolutional layers that share no parameter, outer products position by position."""
+    owners = Counter(id(p) for module in model.modules() for p in module.parameters(recurse=False))
+    found = []
+    for name, module in model.named_modules():
+        single = all(owners[id(p)] == 1 for p in module.parameters(recurse=False))
+        # exactly these kinds: a subclass may do something else with its weight
+        if single and (type(module) is nn.Linear or (type(module) is nn.Conv2d and plain(module))):
+            found.append(Layer(name, module))
+    return found
+
+
+def plain(module: nn.Conv2d) -> bool:
+    """Whether every output channel sees every input channel, with zeros around by numbers."""
+    return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
