@@ -16,7 +16,7 @@ from expunge.errors import ConfigError, NeedsError, ProblemError
 from expunge.methods import twin as module
 from expunge.methods.random_label import RandomLabel
 from expunge.methods.relabel import relabelled
-from expunge.methods.twin import Twin
+from expunge.methods.twin import PREDICTORS, Twin
 from expunge.methods.twin_features import Probe
 from expunge.problem import Problem
 from expunge.seeds import generator, lent
@@ -235,6 +235,35 @@ def test_a_share_of_retain():
 # -------------------------------------------------------------------------------------------- who is hard
 
 
+def test_scores_are_kept_of_every_predictor():
+    problem = problem_of()
+    gold = fit(problem.recipe, problem.rows, problem.retain, seed=1).model
+    for predictor in PREDICTORS:
+        settings = {**QUICK, "twin_lr": 0.003, "predictor": predictor}
+        notes = Twin(**settings).run(replace(problem, gold=(gold,)), seed=0).notes
+        scores, called = np.array(notes["easy_scores"]), np.ones(30, dtype=bool)
+        called[notes["hard_rows"]] = False
+        assert len(scores) == 30
+        assert called.all() or not called.any() or scores[called].min() >= scores[~called].max(), predictor
+        if predictor in ("mlp", "all_easy", "gold"):
+            assert called.tolist() == (scores >= 0.5).tolist(), predictor
+
+
+def test_the_upper_bound_asks_gold():
+    problem = problem_of()
+    golds = [fit(problem.recipe, problem.rows, problem.retain, seed=seed).model for seed in (1, 2, 3)]
+    rights = torch.stack([right(gold, problem.rows, problem.forget) for gold in golds]).float().mean(0)
+    notes = Twin(predictor="gold", epochs=1).run(replace(problem, gold=tuple(golds)), seed=0).notes
+    assert notes["easy_scores"] == pytest.approx(rights.tolist())
+    assert notes["hard_rows"] == torch.where(rights < 0.5)[0].tolist()
+    assert 0 < len(notes["hard_rows"]) < 30
+    assert notes["gold_models"] == 3
+    assert "twin_accuracy" not in notes
+    with pytest.raises(NeedsError, match="twin is an upper bound and needs gold models, got none"):
+        Twin(predictor="gold").run(problem, seed=0)
+    assert "gold" not in Twin.needs | Twin().needs
+
+
 @pytest.mark.parametrize("predictor", ["quota", "quota_random"])
 def test_a_quota_is_what_the_original_gets_wrong_in_holdout_rounded_up(predictor):
     problem = replace(problem_of(), forget=np.arange(50))  # of all classes
@@ -304,6 +333,25 @@ def test_every_visit_is_counted():
         "retain": 2 * 30,  # the class's retain rows under either model
     }
     assert unlearned.notes["share_of_retraining"] == pytest.approx(unlearned.cost.visits / (60 * 150))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"twin_epochs": 2, "twin_lr": 1e-5, "curriculum_epochs": 2, "attack_steps": 3, "epochs": 4},
+        {"twin_epochs": 3, "twin_lr": 1e-5, "use": ("nearest",), "epochs": 1, "retain_share": 0.5},
+        {"twin_epochs": 1, "twin_lr": 1e-5, "curriculum_members": "both", "attack_steps": 0, "epochs": 1},
+    ],
+)
+def test_the_most_visits_are_those_of_a_run_whose_twin_never_stops(settings):
+    method, problem = Twin(**settings), problem_of()
+    assert method.most_visits(problem) == pytest.approx(method.run(problem, seed=0).cost.visits)
+
+
+@pytest.mark.parametrize("settings", [{"predictor": "quota", "start": "twin"}, {"predictor": "all_easy"}, {}])
+def test_no_run_takes_more_than_the_most_visits(settings):
+    method, problem = Twin(**QUICK, **settings), problem_of()
+    assert method.run(problem, seed=0).cost.visits <= method.most_visits(problem)
 
 
 def test_a_cost_beyond_one_retraining_is_warned_about():
@@ -446,7 +494,7 @@ def test_features_are_chosen_on_the_command_line():
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"predictor": "svm"}, r"predictor: expected one of mlp, all_easy, quota, quota_random, got 'svm'"),
+        ({"predictor": "svm"}, r"predictor: expected one of mlp, all_easy, quota, quota_random, gold, got 'svm'"),
         ({"loss": "kl"}, r"loss: expected one of random_label, neg_grad, got 'kl'"),
         ({"start": "gold"}, r"start: expected one of original, twin, got 'gold'"),
         ({"optimizer": "rms"}, r"optimizer: expected one of sgd, adam, adamw, got 'rms'"),

@@ -1,5 +1,6 @@
 """The published tables of twin machine unlearning: what their averages are, and where the paper contradicts itself."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -126,3 +127,37 @@ def test_doing_nothing_beats_bad_teacher_on_the_second_table():
     nothing = 100 - column("table_2", "gold_forget")
     assert nothing.mean() == pytest.approx(18.2)
     assert column("table_2", "bad_teacher_gap").mean() == pytest.approx(19.8)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "twin.md").read_text().split("## What differs here")[0]
+CALLED = {
+    "gold": "gold",
+    "finetune": "fine-tuning",
+    "neggrad": "negative gradient",
+    "random_label": "random labels",
+    "bad_teacher": "bad teacher",
+    "twin": "twin",
+}
+
+
+@pytest.mark.parametrize(("number", "table"), [(0, "table_1"), (1, "table_2")])
+@pytest.mark.parametrize("method", CALLED)
+def test_the_page_shows_the_averages_of_the_rows(number, table, method):
+    (lines,) = [[line for line in PAGE.splitlines() if line.startswith(f"| {CALLED[method]} |")]]
+    shown = [float(cell) for cell in lines[number].split("|")[2:-1] if cell.strip() != "-"]
+    forget = TABLES[table].get(f"{method}_forget", [100] * 10)  # of fine-tuning every forget row stays right
+    means = [column(table, f"{method}_test").mean(), np.mean(forget)]
+    means.append(np.abs(np.array(forget) - column(table, "gold_forget")).mean())
+    if table == "table_1" and method != "gold":
+        means.append(column("table_3", method).mean())
+    assert len(shown) == len(means)
+    for one, mean, digits in zip(shown, means, (0.00501, 0.0501, 0.0501, 0.00051), strict=False):
+        assert one == pytest.approx(mean, abs=digits)
+
+
+def test_the_page_shows_how_often_the_predictor_is_right():
+    names = ("all", "nearest", "attack", "curriculum")
+    shown = [f"{column('table_4', f'{name}_forget').mean():.1f} %" for name in names]
+    shown.append(f"{column('table_1', 'gold_forget').mean():.1f} %")
+    text = " ".join(PAGE.split()).split("Accuracy of the predictor")[1].split("Where the paper")[0]
+    assert re.findall(r"[\d.]+ %", text) == shown

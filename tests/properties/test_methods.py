@@ -29,16 +29,19 @@ from expunge.errors import ConfigError, NeedsError
 from expunge.methods import FORGET_KINDS, METHODS, NEEDS, Method, method
 from expunge.methods.search import Choice, Log, NearOne, Whole
 from expunge.problem import Problem
-from expunge.training import predict
+from expunge.training import fit, predict
 from tests.tiny import same_weights, tiny_problem, tiny_recipe
 
 QUICK = {
     "gradient_ascent": {"stop": "cap"},  # the holdout rule may be met before the first step
     "retrain": {"share": 0.25},
+    "datamodel_direct": {"estimator": "last_layer"},
+    "datamodel_matching": {"estimator": "last_layer", "batch_size": 16},
+    "oracle_matching": {"batch_size": 16},
 }
-GIVEN = frozenset({"retain", "forget_labels", "holdout"})
-"""What a Problem supplies by itself."""
-ROOMS_ABOVE = ("audit", "bench", "cli", "fleet", "report", "attribution", "gan", "store")
+GIVEN = frozenset({"retain", "forget_labels", "holdout", "gold"})
+"""What the problems here supply."""
+ROOMS_ABOVE = ("audit", "bench", "cli", "fleet", "report", "gan", "store")
 SAYS_RANGE_OR_ORIGIN = re.compile(r"[<>]|\bin [\[(]|one of|whether|true or false|\((code|paper|ours)\b|\"\w+\"", re.I)
 
 FOLDER = Path(methods.__file__).parent
@@ -93,7 +96,9 @@ def base(kind: str) -> Problem:
     """All rows of class 0 for a class; else a third of them, without row 0, which is read for its shape."""
     recipe = tiny_recipe(model="allcnn", channels=2, dropout=0.1, epochs=4, batch_size=16)
     problem = tiny_problem(seed=0, rows=60, forget=20, kind=kind, recipe=recipe, shape=(1, 8, 8))
-    return problem if kind == "class" else dataclasses.replace(problem, forget=np.arange(3, 24, 3))
+    problem = problem if kind == "class" else dataclasses.replace(problem, forget=np.arange(3, 24, 3))
+    gold = fit(recipe, problem.rows, problem.retain, seed=1).model
+    return dataclasses.replace(problem, gold=(gold,))
 
 
 def problem_for(name: str, *, training: bool = False, mislabelled: bool = False, forget=None) -> Problem:

@@ -29,6 +29,8 @@ from expunge.methods.search import Log, Search, Whole
 from expunge.problem import Problem
 from expunge.tasks import Task
 from expunge.training import Batch, Run, descend
+from expunge.training.cost import FORWARD_SHARE
+from expunge.training.stream import cut
 
 STOPS = ("holdout", "cap", "never")
 
@@ -113,6 +115,14 @@ class GradientAscent(Method):
             clip=self.clip,
             after_step=after_step,
         )
+
+    def most_visits(self, problem: Problem) -> float | None:
+        """Those of a climb that the rule never stops."""
+        if self.stop != "holdout":
+            return None
+        rows, batches = len(problem.forget), len(cut(problem.forget, problem.recipe.batch_size))
+        looks = 1 + self.epochs * batches // self.check_every
+        return self.epochs * rows + FORWARD_SHARE * (len(matched(problem)[0]) + looks * rows)
 
     def bound(self, task: Task) -> float:
         """The cap in force, nats.

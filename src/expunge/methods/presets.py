@@ -1,8 +1,30 @@
-"""Presets of `reset_finetune`: each names a full configuration. Where they come from stands in that file."""
+"""Presets: each names a full configuration, of which any setting can be replaced; and those of `reset_finetune`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
+
+from expunge.errors import unknown
+from expunge.methods.method import Method
+
+FROM_PRESET: Any = None
+"""Default of a setting that the preset fills in."""
+
+
+def fill(method: Method, preset: str, presets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give every setting that was not given its value in the preset; for `__post_init__` of a frozen method.
+
+    Raises:
+        ConfigError: no preset is called that; with close matches.
+    """
+    if preset not in presets:
+        raise unknown("preset", preset, presets, f"expunge methods {method.name()}")
+    for one in fields(method):
+        if getattr(method, one.name) is FROM_PRESET:
+            object.__setattr__(method, one.name, presets[preset][one.name])
+
 
 PLAIN: dict[str, Any] = {
     "selector": "random_weights",

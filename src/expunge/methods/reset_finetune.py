@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,10 +43,10 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import Indices, Rows
-from expunge.errors import ConfigError, check, unknown
+from expunge.errors import ConfigError, check
 from expunge.methods.method import Method
 from expunge.methods.objectives import OBJECTIVES, softened
-from expunge.methods.presets import PRESETS
+from expunge.methods.presets import FROM_PRESET, PRESETS, fill
 from expunge.methods.resets import PERTURBATIONS, SELECTORS, Masks, disturb
 from expunge.methods.share import note_share
 from expunge.problem import Problem
@@ -55,8 +55,6 @@ from expunge.training import Batch, Run, descend
 from expunge.training.optim import SCHEDULES
 
 MOMENTUM = 0.9
-FROM_PRESET: Any = None
-"""Default of a setting that the preset fills in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +103,7 @@ class ResetFineTune(Method):
     """Whether the finished weights are rounded to float16."""
 
     def __post_init__(self) -> None:
-        if self.preset not in self.PRESETS:
-            raise unknown("preset", self.preset, self.PRESETS, "expunge methods reset_finetune")
-        for one in fields(self):
-            if getattr(self, one.name) is FROM_PRESET:
-                object.__setattr__(self, one.name, self.PRESETS[self.preset][one.name])
+        fill(self, self.preset, self.PRESETS)
         kinds = ("none", *PERTURBATIONS)
         check("selector", self.selector, f"one of {', '.join(SELECTORS)}", self.selector in SELECTORS)
         check("share", self.share, "in (0, 1]", 0 < self.share <= 1)

@@ -51,6 +51,7 @@ from expunge.errors import NeedsError, check
 from expunge.methods.method import Method
 from expunge.methods.reference import measured
 from expunge.methods.relabel import Relabelled, relabelled
+from expunge.methods.search import Choice, Log, Search, Whole
 from expunge.methods.share import note_share
 from expunge.methods.twin_features import FEATURES, MEMBERS, Probe
 from expunge.methods.twin_predictor import FEW, SCALERS, Fit, easy_probability, highest, one_valued, own_scale
@@ -66,9 +67,10 @@ from expunge.methods.twin_problem import (
 from expunge.problem import Problem
 from expunge.seeds import generator
 from expunge.training import Batch, Run, descend
+from expunge.training.cost import FORWARD_SHARE
 from expunge.training.optim import OPTIMIZERS
 
-PREDICTORS = ("mlp", "all_easy", "quota", "quota_random")
+PREDICTORS = ("mlp", "all_easy", "quota", "quota_random", "gold")
 CALIBRATIONS = ("none", "match_rate")
 LOSSES = ("random_label", "neg_grad")
 STARTS = ("original", "twin")
@@ -80,11 +82,17 @@ class Twin(Method):
 
     paper: ClassVar = "arXiv:2408.11433"
     needs: ClassVar = frozenset({"retain", "forget_labels", "holdout"})
+    search: ClassVar[Search] = {
+        "lr": Log(1e-3, 0.3),
+        "epochs": Whole(2, 8),
+        "twin_lr": Log(1e-5, 1e-2),
+        "calibrate": Choice(("none", "match_rate")),
+    }
 
     predictor: str = "mlp"
     """"mlp" (paper), or a control (ours): "all_easy" unlearns nothing; "quota" unlearns as many rows of a class as
     the original gets wrong of its holdout rows, those with the highest curriculum loss; "quota_random" as many at
-    random."""
+    random; "gold" asks the problem's gold models, as nobody can: an upper bound."""
     loss: str = "random_label"
     """"random_label" or "neg_grad": what is done to hard rows. (paper: both)"""
     start: str = "original"
@@ -165,6 +173,8 @@ class Twin(Method):
         check("momentum", self.momentum, "in [0, 1)", 0 <= self.momentum < 1)
         check("threshold", self.threshold, "in (0, 1)", 0 < self.threshold < 1)
         check("balanced", self.balanced, "true or false", isinstance(self.balanced, bool))
+        if self.predictor == "gold":
+            object.__setattr__(self, "needs", self.needs | {"gold"})
 
     def unlearn(self, problem: Problem, run: Run) -> nn.Module:
         """Foretell which forget rows are hard, and unlearn these."""
@@ -200,6 +210,25 @@ class Twin(Method):
         run.notes["warning"] = "; ".join(text for text in warnings if text)
         return model
 
+    def most_visits(self, problem: Problem) -> float | None:
+        """Those of a run that trains its twin to the last epoch and computes all that is asked for."""
+        counts, rows, gone = auxiliary_counts(problem, scope=self.ratio_scope), len(problem.rows), len(problem.forget)
+        taught, kept = sum(counts.values()), len(problem.retain)
+        labels = problem.rows.labels.numpy()[problem.retain]
+        near = int(np.isin(labels, list(counts)).sum())
+        seen = max(2, round(self.curriculum_share * kept)) + (taught + gone) * (self.curriculum_members == "both")
+        features = {
+            "nearest": FORWARD_SHARE * (taught + gone + 2 * near),
+            "attack": (self.attack_steps + 2 * FORWARD_SHARE) * (taught + gone),
+            "curriculum": self.curriculum_epochs * seen + FORWARD_SHARE * (taught + gone),
+        }
+        asked = sum(features[name] for name in self.use)
+        if self.predictor != "mlp":  # a control looks at less, but may want the curriculum and the holdout rows
+            asked = features["curriculum"] + FORWARD_SHARE * len(problem.holdout)
+        twin = self.twin_epochs * (rows + taught) + FORWARD_SHARE * (gone + self.twin_epochs * taught)
+        last = self.epochs * (max(1, round(self.retain_share * kept)) + gone)
+        return FORWARD_SHARE * taught + twin + asked + last
+
     def twin(self, problem: Problem, auxiliary: MemoryRows, run: Run) -> tuple[nn.Module, dict[str, Any]]:
         """The twin, and notes on it."""
         return twin_model(
@@ -225,26 +254,44 @@ class Twin(Method):
             original: Under which forget rows are looked at.
             twin: Trains the model under which auxiliary rows are.
         """
+        run = probe.run
+        scores = self.scores(probe, original, twin)
+        run.notes["easy_scores"] = scores.tolist()
+        if self.predictor in ("quota", "quota_random"):
+            return within_quota(probe.problem, original, scores, run)
+        if self.predictor == "mlp" and self.calibrate == "match_rate":
+            return highest(scores, round(run.notes["auxiliary_accuracy"] * len(scores)))
+        return scores >= self.threshold
+
+    def scores(self, probe: Probe, original: nn.Module, twin: Callable[[], nn.Module]) -> Tensor:
+        """How easy each forget row is thought to be, `[forget]`: of "mlp" a probability, of controls but an order.
+
+        Args:
+            probe: See `easy`.
+            original: See `easy`.
+            twin: See `easy`.
+        """
         problem, run = probe.problem, probe.run
         gone = problem.rows.take(problem.forget)
         if self.predictor == "all_easy":
-            return torch.ones(len(gone), dtype=torch.bool)
+            return torch.ones(len(gone))
         if self.predictor == "quota_random":
-            return within_quota(problem, original, torch.rand(len(gone), generator=generator(run.seed, "quota")), run)
+            return torch.rand(len(gone), generator=generator(run.seed, "quota"))
         if self.predictor == "quota":
-            return within_quota(problem, original, -probe.loss(gone, "forget"), run)
+            return -probe.loss(gone, "forget")
+        if self.predictor == "gold":
+            run.notes["gold_models"] = len(problem.gold)
+            golds = [deepcopy(model).to(run.device).eval() for model in problem.gold]
+            return torch.stack([probe.correct(model, gone, "forget").float() for model in golds]).mean(0)
         known = probe.correct(original, probe.auxiliary, "auxiliary")
-        run.notes["auxiliary_accuracy"] = share = float(known.double().mean())
+        run.notes["auxiliary_accuracy"] = float(known.double().mean())
         if one_valued(known):
-            return (known[:1] > 0).repeat(len(gone))
+            return known[:1].repeat(len(gone))
         run.notes["scaler"] = "transductive" if own_scale(len(gone), self.scaler) else "shared"
         asked = probe.table(original, gone, "forget")  # first: what fails, fails before the twin is trained
         taught = probe.table(twin(), probe.auxiliary, "auxiliary")
         fit = Fit(self.predictor_epochs, self.predictor_lr, self.predictor_weight_decay, self.balanced)
-        probability = easy_probability(taught, known, asked, scaler=self.scaler, fit=fit, seed=run.seed)
-        if self.calibrate == "match_rate":
-            return highest(probability, round(share * len(gone)))
-        return probability >= self.threshold
+        return easy_probability(taught, known, asked, scaler=self.scaler, fit=fit, seed=run.seed)
 
     def finish(self, model: nn.Module, problem: Problem, hard: Indices, run: Run) -> None:
         """The last step: `model` moves in place, away from the rows at `hard` `[n]` among the forget rows."""

@@ -256,4 +256,7 @@ def twin_problem(problem: Problem, auxiliary: MemoryRows, model: nn.Module) -> P
         holdout=problem.holdout.take(np.array(left, dtype=np.int64)),
         original=model,
         forget_set=None,
+        halfway=None,  # these are of the original and its rows
+        subsets=None,
+        gold=(),
     )
