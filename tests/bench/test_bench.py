@@ -38,6 +38,7 @@ PARTS = {
     "per_row",
     "roc",
     "epsilon",
+    "ease",
     "strata",
     "limits",
     "audit",

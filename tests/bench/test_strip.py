@@ -89,9 +89,17 @@ def test_everything_else_stays(kind, request):
     assert lead == {key: result["per_row"][key] for key in ("measure", "unit")}
     kept = {key: value for key, value in result.items() if key not in gone}
     kept["strata"] = {**kept["strata"], "scores": None}
+    kept["ease"] = kept["ease"] if min(kept["ease"]["rows"].values()) >= 5 else None
     assert found == json.loads(json.dumps(kept))
     assert found["verdict"] == result["verdict"]
     assert found["strata"] is not None
+
+
+@pytest.mark.parametrize(("hard", "kept"), [(0, False), (4, False), (5, True), (19, True), (20, False)])
+def test_easy_and_hard_rows_stand_apart_from_five_on(of_model, hard, kept):
+    rows = {"easy": 24 - hard, "hard": hard}
+    told = of_model | {"ease": of_model["ease"] | {"rows": rows}}
+    assert stripped(told)["ease"] == (told["ease"] if kept else None)
 
 
 @pytest.mark.parametrize("kind", ["of_model", "of_method"])

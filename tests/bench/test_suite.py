@@ -39,6 +39,32 @@ def test_everything_that_is_said_is_heard():
     assert (suite.entries[0].label, suite.entries[0].method.settings()["lr"]) == ("mild", 0.002)
 
 
+def test_a_forget_set_may_be_drawn_several_times():
+    text = LEAST.replace('["class:8:80"]', '["class:8:80", "random:50"]')
+    sets = parse_suite("mine", f"forget_seed = 2\ndraws = 2\n{text}").forget
+    assert [(str(part), part.seed) for part in sets] == [
+        ("class:8:80", 2),
+        ("class:8:80", 3),
+        ("random:50", 2),
+        ("random:50", 3),
+    ]
+    refused(f"draws = 0\n{LEAST}", "draws: expected >= 1, got 0")
+
+
+@pytest.mark.parametrize("fixed", ["class:8", "ids:mine.txt", "subject:7", "indices:mine.npy"])
+def test_what_no_seed_draws_is_drawn_once(fixed):
+    text = LEAST.replace("class:8:80", fixed)
+    refused(f"draws = 2\n{text}", f"draws: expected 1 for {fixed}, which is no random draw, got 2")
+    assert len(parse_suite("mine", f"draws = 1\n{text}").forget) == 1
+
+
+def test_a_suite_may_name_another_data_set_than_its_recipe():
+    assert parse_suite("mine", LEAST).on_data(recipe("digits-mlp")) == recipe("digits-mlp")
+    other = parse_suite("mine", f'data = "digits@500"\n{LEAST}').on_data(recipe("digits-mlp"))
+    assert other.data == "digits@500"
+    assert other.fingerprint() == recipe("digits-mlp").fingerprint()
+
+
 @pytest.mark.parametrize("count", [0, 4, 64])
 def test_shadows_are_none_or_even(count):
     assert parse_suite("mine", f"shadows = {count}\n{LEAST}").shadows == count
@@ -71,7 +97,7 @@ def test_a_method_may_come_twice_under_two_labels():
 
 def test_an_unknown_key_is_named_beside_the_known_ones():
     assert (
-        "forget_seed, gold, methods, originals, policy, recipe, seed, shadows"
+        "data, draws, forget, forget_seed, gold, methods, originals, policy, recipe, seed, shadows"
         in refused("golds = 3\n" + LEAST, "suite mine: unknown key 'golds'").hint
     )
 
@@ -94,6 +120,7 @@ def test_a_missing_key_is_named_with_an_example(key):
         ('recipe = "digits-mlp"', "recipe = 1"),
         ("gold = 6", 'gold = 6\nseed = "0"'),
         ("gold = 6", "gold = 6\nforget_seed = 0.5"),
+        ("gold = 6", "gold = 6\ndraws = true"),
         ("gold = 6", 'gold = 6\nshadows = "8"'),
         ("gold = 6", "gold = 6\nshadows = true"),
         ("gold = 6", "gold = 6\npolicy = 3"),
@@ -170,7 +197,7 @@ def test_an_unknown_suite_brings_close_matches():
 @pytest.mark.parametrize("name", sorted(suites()))
 def test_every_suite_that_ships_is_sound(name):
     suite = load_suite(name)
-    assert recipe(suite.recipe).data
+    assert suite.on_data(recipe(suite.recipe)).data
     assert suites()[name].endswith(".")
 
 

@@ -3,21 +3,26 @@
 from expunge.audit.accuracy import accuracy, accuracy_gap, average_gap
 from expunge.audit.activation_distance import activation_distance
 from expunge.audit.aus import aus
+from expunge.audit.brittleness import Brittleness, brittleness
 from expunge.audit.challenge import challenge, final_score
 from expunge.audit.confusion import confusion
 from expunge.audit.disagreement import disagreement
 from expunge.audit.efficacy import efficacy
 from expunge.audit.epsilon import ceiling, epsilon
 from expunge.audit.estimate import Estimate
+from expunge.audit.foretold import foretold
 from expunge.audit.gaussian_kl import gaussian_kl
 from expunge.audit.gaussian_poison import GaussianPoison, gaussian_poison
 from expunge.audit.jensen_shannon import jensen_shannon
 from expunge.audit.klom import klom
+from expunge.audit.lds import Lds, lds
 from expunge.audit.lira import half_masks, lira, lira_scores
+from expunge.audit.loo_correlation import loo_correlation
 from expunge.audit.margins import margins, probabilities
 from expunge.audit.memorisation import Memorisation, memorisation, strata
 from expunge.audit.method_audit import MethodAudit, Reference, method_audit
 from expunge.audit.model_audit import ModelAudit, model_audit
+from expunge.audit.noise_auc import noise_auc
 from expunge.audit.one_run import OneRun, one_run
 from expunge.audit.population_attack import population_attack
 from expunge.audit.power import Power, power
@@ -34,8 +39,10 @@ from expunge.audit.zrf import zrf
 
 __all__ = [
     "MEASURES",
+    "Brittleness",
     "Estimate",
     "GaussianPoison",
+    "Lds",
     "Measure",
     "Memorisation",
     "MethodAudit",
@@ -50,6 +57,7 @@ __all__ = [
     "activation_distance",
     "aus",
     "average_gap",
+    "brittleness",
     "ceiling",
     "challenge",
     "choose_a",
@@ -58,17 +66,21 @@ __all__ = [
     "efficacy",
     "epsilon",
     "final_score",
+    "foretold",
     "gaussian_kl",
     "gaussian_poison",
     "half_masks",
     "jensen_shannon",
     "klom",
+    "lds",
     "lira",
     "lira_scores",
+    "loo_correlation",
     "margins",
     "memorisation",
     "method_audit",
     "model_audit",
+    "noise_auc",
     "one_run",
     "population_attack",
     "power",

@@ -132,6 +132,16 @@ class Candidate:
         """`[models, rows]` nats."""
         return margins(self.logits, self.pool.labels)
 
+    @cached_property
+    def accuracy_gaps(self) -> Splits:
+        """Gap in accuracy on every split; of itself, and a term of the average gap."""
+        return _on_logits(self, lambda sides, labels: accuracy_gap(*sides, labels=labels, groups=self.groups))
+
+    @cached_property
+    def loss_attack(self) -> Estimate:
+        """The population attack by loss; of itself, and a term of the average gap."""
+        return _attack(self, "loss")
+
 
 @dataclass(frozen=True, eq=False)
 class Audited:
@@ -258,7 +268,7 @@ def _u_lira(ours: Candidate) -> Table:
 
 
 def _accuracy(ours: Candidate) -> Table:
-    return {"accuracy_gap": _on_logits(ours, lambda sides, labels: accuracy_gap(*sides, labels=labels, **_who(ours)))}
+    return {"accuracy_gap": ours.accuracy_gaps}
 
 
 def _likeness(measure: Callable[..., Estimate], ours: Candidate) -> Table:
@@ -311,9 +321,9 @@ def _together(ours: Candidate) -> Table:
     """The measures that look at forget, retain and test accuracy together."""
     pool, own = ours.pool, accuracies(ours.pool, ours.logits)
     gold, original = pool.accuracies["gold"], pool.accuracies["original"]
-    terms = {f"{split}_accuracy": one for split, one in _accuracy(ours)["accuracy_gap"].items()}
+    terms = {f"{split}_accuracy": one for split, one in ours.accuracy_gaps.items()}
     if ours.holdout_is_unseen and _matched(pool):
-        terms["mia_auc"] = _attack(ours, "loss")
+        terms["mia_auc"] = ours.loss_attack
     kind = "class" if pool.class_removed else "random"
     pairs = (side[:, [0, 2]] for side in (own, gold, original))
     return {
@@ -326,7 +336,7 @@ def _together(ours: Candidate) -> Table:
 def _population(name: str, score: str, ours: Candidate) -> Table:
     if not _matched(ours.pool):
         raise NeedsError("a class of forget has no holdout row to compare with")
-    return {name: {"forget": _attack(ours, score)}}
+    return {name: {"forget": ours.loss_attack if score == "loss" else _attack(ours, score)}}
 
 
 def _matched(pool: Pool) -> bool:

@@ -49,16 +49,22 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict for `json.dumps`: rows as a list, NaN and infinities as None."""
-        plain = {key: _plain(value) for key, value in vars(self).items() if key not in {"rows", "stats", "extra"}}
-        plain["rows"] = [_plain(value) for value in self.rows.tolist()]
-        plain["stats"] = {key: _plain(value) for key, value in self.stats.items()}
-        plain["extra"] = {key: _plain(value) for key, value in self.extra.items()}
+        plain = {key: plain_number(value) for key, value in vars(self).items() if key not in {"rows", "stats", "extra"}}
+        plain["rows"] = [plain_number(value) for value in self.rows.tolist()]
+        plain["stats"] = {key: plain_number(value) for key, value in self.stats.items()}
+        plain["extra"] = {key: plain_number(value) for key, value in self.extra.items()}
         return plain
 
 
-def _plain(value: object) -> object:
+def plain_number(value: object) -> object:
+    """What JSON knows: a tuple as a list, NaN and infinities as None, anything else as it is.
+
+    Example:
+        >>> plain_number((1.0, math.nan))
+        [1.0, None]
+    """
     if isinstance(value, tuple):
-        return [_plain(part) for part in value]
+        return [plain_number(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

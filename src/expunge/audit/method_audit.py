@@ -15,7 +15,7 @@ Cannot see: the shape of a row's margins beyond place and spread (reported by `r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from expunge.audit.estimate import check_margins
+from expunge.audit.estimate import check_margins, plain_number
 from expunge.audit.jackknife import FloatArray, IntArray
 from expunge.audit.method_distance import method_distances, row_distances
 from expunge.audit.method_null import DRAWS, Null, Rows, chosen, few, half, method_null
@@ -33,6 +33,9 @@ from expunge.errors import NeedsError, ShapeError, check
 LEAST = {"unlearned": 2, "gold": 4}
 SPLITS = ("forget", "retain", "test")
 PERMUTATIONS = 999  # behind the exact test: p is a multiple of 1 / 1000
+Many = float | FloatArray
+Sides = Mapping[str, float] | Mapping[str, FloatArray]
+"""Split -> a number of one candidate, or one of each candidate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +75,10 @@ class MethodAudit:
     def to_json(self) -> dict[str, Any]:
         """Plain dict for `json.dumps`, without the rows' distances."""
         plain = {name: value for name, value in vars(self).items() if name != "rows"}
-        known = {name: None if math.isnan(value) else value for name, value in self.components.items()}
-        far = {split: {key: _known(value) for key, value in one.items()} for split, one in self.distances.items()}
-        plain["p"] = _known(self.p)
+        known = {name: plain_number(value) for name, value in self.components.items()}
+        far = {split: {key: plain_number(value) for key, value in one.items()} for split, one in self.distances.items()}
         lists = {"reasons": list(self.reasons), "limits": list(self.limits)}
-        return plain | lists | {"components": known, "distances": far}
-
-
-def _known(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return plain | lists | {"p": plain_number(self.p), "components": known, "distances": far}
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,24 +171,28 @@ class Reference:
         ours = np.stack([random.permutation(len(models))[:count] for _ in range(draws)])
         theirs = np.stack([len(models) + random.permutation(len(self.gold))[:golds] for _ in range(draws)])
         everyone = np.arange(total) < len(models)
-        values, halves = {}, {}
-        for name, at in self.rows.items():
-            stack = np.concatenate([models[:, at], self.gold[:, at]])
-            values[name] = float(method_distances(stack, chosen(ours, total), chosen(theirs, total)).mean())
-            halves[name] = half(stack, everyone, ~everyone, level=1 - self.alpha)
-        at = self.rows["forget"]
-        stack = np.concatenate([models[:, at], self.gold[:, at]])
-        return _Seen(values, halves, permutation_p(stack, len(models), seed=self.seed))
+        sides = chosen(ours, total), chosen(theirs, total)
+        stacks = {name: np.concatenate([models[:, at], self.gold[:, at]]) for name, at in self.rows.items()}
+        values = {name: float(method_distances(stack, *sides).mean()) for name, stack in stacks.items()}
+        halves = {name: half(stack, everyone, ~everyone, level=1 - self.alpha) for name, stack in stacks.items()}
+        return _Seen(values, halves, permutation_p(stacks["forget"], len(models), seed=self.seed))
 
     def judge(self, seen: _Seen, models: int) -> tuple[bool, bool]:
         """Whether a candidate fails, and whether it passes."""
+        failed, passed = self._decide(seen.values, seen.halves, seen.p, models)
+        return bool(failed), bool(passed)
+
+    def _decide(self, values: Sides, halves: Sides, p: Many, models: int) -> tuple[Any, Any]:
+        """The rule itself, for one candidate or an array of them: failed, passed."""
         nulls, margins = self.nulls(models), self.margins(models)
-        beyond = {name: seen.values[name] - nulls[name].mean for name in self.rows}
-        failed = any(beyond[name] - seen.halves[name] > margins[name] for name in self.rows)
-        failed |= seen.p <= self.alpha and beyond["forget"] > margins["forget"]
-        passed = not failed and beyond["forget"] + seen.halves["forget"] < margins["forget"]
-        passed &= all(beyond[name] <= margins[name] for name in self.rows)
-        return failed, passed and (self.margin is not None or seen.p > self.alpha)
+        beyond = {name: values[name] - nulls[name].mean for name in self.rows}
+        above = np.array([beyond[name] - halves[name] > margins[name] for name in self.rows])
+        within = np.array([beyond[name] <= margins[name] for name in self.rows])
+        rejected = np.less_equal(p, self.alpha)
+        failed = above.any(axis=0) | (rejected & (beyond["forget"] > margins["forget"]))
+        passed = ~failed & (beyond["forget"] + halves["forget"] < margins["forget"])
+        passed &= within.all(axis=0)
+        return failed, passed if self.margin is not None else passed & ~rejected
 
     def controls(self, models: int) -> dict[str, Any]:
         """Held-out gold in place of that many unlearned models, and the original; looked at once."""
@@ -199,21 +201,13 @@ class Reference:
         return dict(self._controls[models])
 
     def _look(self, models: int) -> dict[str, Any]:
-        nulls, margins = self.nulls(models), self.margins(models)
-        forget = nulls["forget"]
-        beyond = forget.values[: len(forget.halves)] - forget.mean
-        p = (forget.values[: len(beyond), None] <= forget.values[None]).mean(axis=1)
-        failed = (p <= self.alpha) & (beyond > margins["forget"])
-        for name, null in nulls.items():
-            failed |= null.values[: len(beyond)] - null.mean - null.halves > margins[name]
-        passed = ~failed & (beyond + forget.halves < margins["forget"])
-        for name, null in nulls.items():
-            passed &= null.values[: len(beyond)] - null.mean <= margins[name]
-        if self.margin is None:
-            passed &= p > self.alpha
+        nulls = self.nulls(models)
+        judged = {name: null.values[: len(null.halves)] for name, null in nulls.items()}
+        p = (judged["forget"][:, None] <= nulls["forget"].values[None]).mean(axis=1)
+        failed, passed = self._decide(judged, {name: null.halves for name, null in nulls.items()}, p, models)
         count = min(len(self.original), models)
         original = self.see(self.original[:count]) if count >= LEAST["unlearned"] else None
-        needed = needed_share(self.alpha * (1 + (self.margin is None)), len(beyond))
+        needed = needed_share(self.alpha * (1 + (self.margin is None)), len(p))
         beside = self.heldout is not None and len(self.heldout) >= models
         ours = self.see(self.heldout[:models]) if beside and self.heldout is not None else None
         return {

@@ -12,6 +12,7 @@ import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,11 @@ class Policy:
 
 def policies() -> dict[str, str]:
     """The policies that ship: name -> first line of the file."""
-    folder = resources.files("expunge.audit") / "policies"
+    return first_lines(resources.files("expunge.audit") / "policies")
+
+
+def first_lines(folder: Traversable) -> dict[str, str]:
+    """The TOML files of a folder: name -> first line, which says what it is for."""
     return {
         file.name.removesuffix(".toml"): file.read_text().splitlines()[0].lstrip("# ")
         for file in sorted(folder.iterdir(), key=lambda file: file.name)

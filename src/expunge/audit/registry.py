@@ -16,6 +16,7 @@ from expunge.audit.confusion import confusion
 from expunge.audit.disagreement import disagreement
 from expunge.audit.efficacy import efficacy
 from expunge.audit.epsilon import epsilon
+from expunge.audit.foretold import foretold
 from expunge.audit.gaussian_kl import gaussian_kl
 from expunge.audit.gaussian_poison import gaussian_poison
 from expunge.audit.jensen_shannon import jensen_shannon
@@ -99,6 +100,7 @@ _TABLE = (
     (jensen_shannon, "either", _one(gold=16), "16 c", "gold to gold, above 0"),
     (accuracy_gap, "either", _one(gold=3), "3 c", "gold's own gap"),
     (disagreement, "either", _one(gold=16), "16 c", "gold to gold, above 0"),
+    (foretold, "either", _one(gold=16), "16 c", "one gold against most others"),
     (average_gap, "either", _one(gold=3), "3 c", "gold's own gaps"),
     (population_attack, "either", _one(gold=39), "39 c", "gold's AUC"),
     (model_audit, "model", _one(gold=64, original=1), "64 c", "exact: ranks among gold"),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rich.console import Console
 from torch import nn
 
-from expunge.audit.assemble import Audited, Pool, positions
+from expunge.audit.assemble import Audited, Pool
 from expunge.audit.detectable import spread_of_shift
 from expunge.audit.foresight import foresee_method, foresee_model
 from expunge.audit.jackknife import FloatArray
@@ -59,7 +59,7 @@ class Result:
         """One measure of one entry: value, interval, null, start, stats and extra.
 
         Args:
-            name: Of the measure, as `expunge measures` has it.
+            name: Of the measure, as the result has it.
             split: forget, retain, test, or "all" where a measure looks at all three.
             entry: Its name in the table; by default the first that is neither the original nor gold.
 
@@ -161,15 +161,10 @@ def audit(
         fleet.append(fleets.gold(problem.forget, gold + aside, seed=seed, first=kept).logits())
     logits = np.concatenate(fleet)
     outcome = _outcome(made, fleets, groups if several else None)
-    pool = Pool(
-        gold=logits[:gold],
-        heldout=logits[gold:] if aside else None,
-        original=np.stack([outputs(model, rows) for model in starts]),
-        labels=np.concatenate([part.labels.numpy() for part in rows]),
-        splits=positions(len(problem.rows), len(problem.holdout), len(problem.test), problem.forget),
-        shadows=fleets.shadows(shadows, seed=seed) if shadows else None,
-        untrained=fleets.untrained(seed=seed),
-    )
+    begun = np.stack([outputs(model, fleets.watch) for model in starts])
+    sampled = fleets.shadows(shadows, seed=seed) if shadows else None
+    sides = logits[:gold], logits[gold:] if aside else None, begun
+    pool = fleets.pool(*sides, forget=problem.forget, shadows=sampled, seed=seed)
     called = f"[{len(made)} models]" if several else "unlearned"
     head = Head(
         title=f"audit of {outcome.method}",
@@ -179,12 +174,12 @@ def audit(
         data=problem.recipe.data,
         epochs=problem.recipe.epochs,
         forget=forget or problem.forget_set,
-        ids=tuple(row_id for part in rows for row_id in part.ids),
+        ids=fleets.ids,
         retraining=retraining_seconds(problem, store) if outcome.costs[0].threads == 1 else np.nan,
     )
     extra = Audited({})
     if whole is not None:
-        models = [one.model if isinstance(one, Unlearned) else one for one in made]
+        models = [_model(one) for one in made]
         golds = [whole.model(at) for at in range(kept)]
         if relearn:
             try:
@@ -247,6 +242,10 @@ def _origins(
     return np.array([places[hashes[id(model)]] for model in originals]), list(known.values())
 
 
+def _model(made: Made) -> nn.Module:
+    return made.model if isinstance(made, Unlearned) else made
+
+
 def check_gold(models: int) -> None:
     """Fewer gold models than the model audit can work with are refused before any is trained."""
     check("gold", models, f"{LEAST['gold']} to {MOST:,} models", LEAST["gold"] <= models <= MOST)
@@ -274,8 +273,7 @@ def _outcome(made: Sequence[Made], fleets: Fleets, groups: npt.NDArray[np.int64]
     for other in settings:
         if other != settings[0]:
             raise ProblemError(f"expected unlearned models of one method and setting, got {settings[0]} and {other}")
-    models = [one.model if isinstance(one, Unlearned) else one for one in made]
-    logits: FloatArray = np.stack([outputs(model, fleets.watch) for model in models])
+    logits: FloatArray = np.stack([outputs(_model(one), fleets.watch) for one in made])
     notes: dict[str, Any] = {}
     for one in made:
         notes |= one.notes if isinstance(one, Unlearned) else {}

@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from expunge.audit.assemble import Pool, Shadows, positions
+from expunge.audit.assemble import Shadows
 from expunge.audit.foresight import foresee_method
 from expunge.bench.cell import KIND, Cell, cell_job
+from expunge.bench.chosen import resolved
 from expunge.bench.fleets import Fleets
 from expunge.bench.result import Head, Outcome, check_classes, median_seconds, method_result
 from expunge.bench.suite import Entry, Suite
 from expunge.data import ForgetSet, Indices, load
-from expunge.fleet import Executor, Fleet, Here, role_seeds, shelve
-from expunge.fleet.task import pack
+from expunge.fleet import Executor, Fleet, Here, keep_fleet, role_seeds
 from expunge.methods.retrain import Retrain
 from expunge.problem import check_disjoint, checked_forget
 from expunge.seeds import derive
 from expunge.store import Store
-from expunge.training import Cost, Progress, Recipe, member_mask, silent
+from expunge.training import Cost, Progress, Recipe, silent
 
 CELLS = 8
 """Cells in one job: enough to be quick, few enough that a killed run loses little."""
@@ -58,6 +58,7 @@ def run_suite(
         progress: Called with (what, done, total).
     """
     check_classes(recipe)
+    recipe = suite.on_data(recipe)
     splits = load(recipe.data, root=data)
     check_disjoint({"training": splits.train, "holdout": splits.holdout, "test": splits.test})
     executor = executor or Here()
@@ -77,21 +78,13 @@ def _one_forget_set(
     forget_set: ForgetSet,
     command: str,
 ) -> dict[str, Any]:
-    train, holdout, test = fleets.watch
-    forget = checked_forget(forget_set.indices(train), len(train))
+    forget = checked_forget(resolved(forget_set, fleets, seed=suite.seed), len(fleets.rows))
     gold = fleets.gold(forget, suite.gold + suite.originals, seed=suite.seed)
     outcomes = _unlearn(suite, fleets, originals, forget_set, forget)
     timed = outcomes.pop(TIMED.label)
     logits = gold.logits()
-    pool = Pool(
-        gold=logits[: suite.gold],
-        heldout=logits[suite.gold :],
-        original=originals.logits(),
-        labels=np.concatenate([rows.labels.numpy() for rows in fleets.watch]),
-        splits=positions(len(train), len(holdout), len(test), forget),
-        shadows=shadows,
-        untrained=fleets.untrained(seed=suite.seed),
-    )
+    sides = logits[: suite.gold], logits[suite.gold :], originals.logits()
+    pool = fleets.pool(*sides, forget=forget, shadows=shadows, seed=suite.seed)
     head = Head(
         title=f"expunge {suite.name}",
         command=command,
@@ -100,7 +93,7 @@ def _one_forget_set(
         data=fleets.recipe.data,
         epochs=fleets.recipe.epochs,
         forget=forget_set,
-        ids=tuple(row_id for rows in fleets.watch for row_id in rows.ids),
+        ids=fleets.ids,
         retraining=median_seconds(timed.costs),
     )
     foresight = foresee_method(suite.policy, unlearned=suite.originals, gold=suite.gold, forget=len(forget))
@@ -111,15 +104,22 @@ def _unlearn(
     suite: Suite, fleets: Fleets, originals: Fleet, forget_set: ForgetSet, forget: Indices
 ) -> dict[str, Outcome]:
     """Label -> what the method did to every original."""
+    oracles = fleets.oracles(forget, suite.oracles, seed=suite.seed).folders if suite.oracles else ()
+    subsets = suite.subsets and fleets.subsets(suite.subsets, share=suite.subset_share, seed=suite.seed)
+    listed = keep_fleet(subsets, fleets.store) if subsets else ""
     cells = {
         entry.label: [
-            _cell(
-                fleets,
-                folder.path.name,
-                entry,
-                forget_set,
+            Cell.of(
+                fleets.store,
+                fleets.recipe,
+                fleets.watch,
                 forget,
-                derive(suite.seed, f"unlearn/{entry.label}", i),
+                kind=forget_set.kind,
+                original=folder.path.name,
+                method=entry.method,
+                seed=derive(suite.seed, f"unlearn/{entry.label}", i),
+                gold=(oracles[i].path.name,) if "gold" in entry.method.needs else (),
+                subsets=listed if "estimator" in entry.method.settings() else "",
             )
             for i, folder in enumerate(originals.folders[: TIMED_RUNS if entry is TIMED else None])
         ]
@@ -127,24 +127,6 @@ def _unlearn(
     }
     _finish([cell for group in cells.values() for cell in group], fleets)
     return {label: _outcome(fleets.store, group) for label, group in cells.items()}
-
-
-def _cell(fleets: Fleets, original: str, entry: Entry, forget_set: ForgetSet, forget: Indices, seed: int) -> Cell:
-    train, holdout, test = (shelve(fleets.store, rows) for rows in fleets.watch)
-    rows = fleets.rows
-    return Cell(
-        recipe=fleets.recipe.to_dict(),
-        rows=train,
-        holdout=holdout,
-        test=test,
-        size=len(rows),
-        forget=pack(member_mask(rows, forget)),
-        kind=forget_set.kind,
-        original=original,
-        method=entry.method.name(),
-        settings=entry.method.settings(),
-        seed=seed,
-    )
 
 
 def _finish(cells: Sequence[Cell], fleets: Fleets) -> None:
@@ -173,4 +155,5 @@ def _outcome(store: Store, cells: Sequence[Cell]) -> Outcome:
         logits=np.stack([folder.array("logits") for folder in folders]),
         costs=[Cost.from_dict(folder.facts["cost"]) for folder in folders],
         notes=folders[0].facts["notes"],
+        every=[folder.facts["notes"] for folder in folders],
     )

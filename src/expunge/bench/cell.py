@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from expunge.fleet import fetch
-from expunge.fleet.task import unpack
-from expunge.methods import method
+from expunge.data import Indices, Rows
+from expunge.fleet import fetch, open_fleet, shelve
+from expunge.fleet.task import pack, unpack
+from expunge.methods import Method, method
 from expunge.problem import Problem
 from expunge.store import Contents, Store, key_of
-from expunge.training import Recipe, input_shape, predict
+from expunge.training import Recipe, input_shape, member_mask, predict
 
 KIND = "cell"
 """Of the store's folders that hold finished cells."""
@@ -43,12 +45,62 @@ class Cell:
     method: str
     settings: dict[str, Any]
     seed: int
+    gold: tuple[str, ...] = ()
+    """Ids of gold models that the method may see; never those that judge it."""
+    subsets: str = ""
+    """Key of the subset fleet that attribution may use; empty for none."""
+
+    @staticmethod
+    def of(
+        store: Store,
+        recipe: Recipe,
+        watch: tuple[Rows, Rows, Rows],
+        forget: Indices,
+        *,
+        kind: str,
+        original: str,
+        method: Method,
+        seed: int,
+        gold: tuple[str, ...] = (),
+        subsets: str = "",
+    ) -> Cell:
+        """The cell of a method on an original; its rows are put in the store.
+
+        Args:
+            store: Where the rows go.
+            recipe: Of the original.
+            watch: Training, holdout and test rows.
+            forget: `[forget]` positions among the training rows.
+            kind: What these have in common.
+            original: Id of the model to unlearn.
+            method: With its settings.
+            seed: Of the method.
+            gold: Ids of gold models, for a method that needs some.
+            subsets: Key of a subset fleet, see `keep_fleet`.
+        """
+        rows, holdout, test = (shelve(store, part) for part in watch)
+        return Cell(
+            recipe=recipe.to_dict(),
+            rows=rows,
+            holdout=holdout,
+            test=test,
+            size=len(watch[0]),
+            forget=pack(member_mask(watch[0], forget)),
+            kind=kind,
+            original=original,
+            method=method.name(),
+            settings=method.settings(),
+            seed=seed,
+            gold=gold,
+            subsets=subsets,
+        )
 
     @property
     def id(self) -> str:
         """Hash of all that decides the result, the version of the methods included."""
         recipe = Recipe.from_dict(self.recipe).fingerprint()
-        return key_of({**asdict(self), "recipe": recipe, "expunge": version("expunge")})
+        asked = {key: value for key, value in asdict(self).items() if key not in ("gold", "subsets") or value}
+        return key_of({**asked, "recipe": recipe, "expunge": version("expunge")})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that any executor can carry."""
@@ -57,7 +109,7 @@ class Cell:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Cell:
         """The cell that `to_dict` wrote down."""
-        return Cell(**data)
+        return Cell(**{**data, "gold": tuple(data.get("gold", ()))})
 
 
 def cell_job(job: dict[str, Any]) -> list[str]:
@@ -85,13 +137,18 @@ def _run(store: Store, cell: Cell, device: str) -> None:
 
 def _problem(store: Store, cell: Cell) -> Problem:
     recipe, rows = Recipe.from_dict(cell.recipe), fetch(store, cell.rows)
-    model = recipe.fresh(input_shape(rows), seed=0)
+
+    def opened(model: str) -> nn.Module:
+        return store.get("model", model).load_into(recipe.fresh(input_shape(rows), seed=0), "weights")
+
     return Problem(
         recipe=recipe,
         rows=rows,
         forget=np.flatnonzero(unpack(cell.forget, cell.size)),
         holdout=fetch(store, cell.holdout),
         test=fetch(store, cell.test),
-        original=store.get("model", cell.original).load_into(model, "weights"),
+        original=opened(cell.original),
         kind=cell.kind,
+        gold=tuple(opened(model) for model in cell.gold),
+        subsets=open_fleet(cell.subsets, store) if cell.subsets else None,
     )

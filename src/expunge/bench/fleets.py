@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from expunge.audit.assemble import Shadows
+from expunge.attribution.subsets import train_subsets
+from expunge.audit.assemble import Pool, Shadows, positions
 from expunge.audit.jackknife import FloatArray
 from expunge.audit.lira import half_masks
 from expunge.data import Indices, Rows, joined
@@ -47,6 +49,37 @@ class Fleets:
         """The rows that shadow models are trained on halves of: training and holdout rows."""
         return joined(self.rows, self.holdout)
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """`[rows]` ids of the watched rows."""
+        return tuple(row_id for rows in self.watch for row_id in rows.ids)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """`[rows]` labels of the watched rows."""
+        return np.concatenate([rows.labels.numpy() for rows in self.watch])
+
+    def pool(
+        self,
+        gold: FloatArray,
+        heldout: FloatArray | None,
+        original: FloatArray,
+        *,
+        forget: Indices,
+        shadows: Shadows | None,
+        seed: int,
+    ) -> Pool:
+        """What unlearned models are compared with: outputs `[models, rows, classes]` on the watched rows."""
+        return Pool(
+            gold=gold,
+            heldout=heldout,
+            original=original,
+            labels=self.labels,
+            splits=positions(len(self.rows), len(self.holdout), len(self.test), forget),
+            shadows=shadows,
+            untrained=self.untrained(seed=seed),
+        )
+
     def same(self, indices: Indices, seeds: Sequence[int], label: str, *, weights: bool = False) -> Fleet:
         """Models that differ in their seeds alone, on the training rows `indices` `[n]`."""
         return self.train(self.rows, same_rows(self.rows, indices, len(seeds)), seeds, label, weights=weights)
@@ -59,6 +92,27 @@ class Fleets:
         retain = np.setdiff1d(np.arange(len(self.rows)), forget)
         seeds = role_seeds(seed, "gold", models)[first:]
         return self.same(retain, seeds, "train gold", weights=weights).excluding(forget)
+
+    def oracles(self, forget: Indices, models: int, *, seed: int) -> Fleet:
+        """Gold models for methods that are upper bounds, with weights; none of them is among those of `gold`."""
+        retain = np.setdiff1d(np.arange(len(self.rows)), forget)
+        seeds = role_seeds(seed, "gold to match", models)
+        return self.same(retain, seeds, "train gold to match", weights=True).excluding(forget)
+
+    def subsets(self, models: int, *, share: float, seed: int) -> Fleet:
+        """Models on random subsets of the training rows, for attribution."""
+        return train_subsets(
+            self.recipe,
+            self.rows,
+            self.watch,
+            models,
+            share=share,
+            seed=seed,
+            store=self.store,
+            executor=self.executor,
+            device=self.device,
+            progress=self.progress,
+        )
 
     def shadows(self, models: int, *, seed: int) -> Shadows:
         """Shadow models on random halves of training and holdout rows: one fleet for LiRA, RMIA and memorisation."""

@@ -47,15 +47,20 @@ def method_reference(pool: Pool, policy: Policy, *, seed: int) -> Reference:
     )
 
 
-def judged_method(candidate: Candidate, reference: Reference, policy: Policy) -> MethodAudit:
-    """The verdict on a method from several of its models."""
-    found = method_audit(
+def compared_method(candidate: Candidate, reference: Reference, policy: Policy) -> MethodAudit:
+    """How far several models are from gold; of controls, whose utility nobody asks about."""
+    return method_audit(
         candidate.margins,
         reference,
         groups=candidate.groups,
         least_gold=policy.gold,
         least_unlearned=policy.unlearned,
     )
+
+
+def judged_method(candidate: Candidate, reference: Reference, policy: Policy) -> MethodAudit:
+    """The verdict on a method from several of its models."""
+    found = compared_method(candidate, reference, policy)
     return decided(found, guard(candidate.pool, candidate.logits, policy))
 
 

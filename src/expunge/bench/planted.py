@@ -23,7 +23,7 @@ from expunge.audit.gaussian_poison import GaussianPoison, gaussian_poison
 from expunge.audit.jackknife import FloatArray
 from expunge.audit.margins import margins
 from expunge.audit.one_run import one_run
-from expunge.bench.poison import input_gradients, plant_noise, swap_labels
+from expunge.bench.poison import input_gradients, plant_noise, relabelled, swap_labels
 from expunge.data import Indices, MemoryRows, joined
 from expunge.errors import ExpungeError, NeedsError
 from expunge.methods import Unlearned, method
@@ -140,9 +140,7 @@ def _canaries(planting: Planting) -> Estimate:
     true = rows.labels[torch.as_tensor(forget)].numpy()
     wrong = (true + draw.integers(1, width, len(forget))) % width
     included = draw.random(len(forget)) < 0.5
-    labels = rows.labels.clone()
-    labels[torch.as_tensor(forget)] = torch.as_tensor(wrong)
-    marked = MemoryRows(rows.x, labels, ids=rows.ids, subjects=rows.subjects, classes=rows.classes)
+    marked = relabelled(rows, forget, torch.as_tensor(wrong))
     trained = np.sort(np.concatenate([problem.retain, forget[included]]))
     if not included.any() or included.all():
         raise NeedsError(f"one_run: {len(forget)} canaries are too few: chance included all of them or none")

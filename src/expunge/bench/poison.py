@@ -65,9 +65,18 @@ def swap_labels(rows: MemoryRows, indices: Indices, *, classes: tuple[int, int])
     if bool(stray.any()):
         place = int(stray.nonzero()[0])
         raise ProblemError(f"row {indices[place]}: expected class {first} or {second}, got {before[place]}")
-    labels = rows.labels.clone()
-    labels[at] = first + second - before
-    return MemoryRows(rows.x, labels, ids=rows.ids, subjects=rows.subjects, classes=rows.classes)
+    return relabelled(rows, indices, first + second - before)
+
+
+def relabelled(rows: MemoryRows, indices: Indices, labels: Tensor) -> MemoryRows:
+    """Rows with other labels `[planted]` at some positions, everything else as it was.
+
+    Raises:
+        ProblemError: a row is named twice.
+    """
+    changed = rows.labels.clone()
+    changed[_distinct(indices)] = labels
+    return MemoryRows(rows.x, changed, ids=rows.ids, subjects=rows.subjects, classes=rows.classes)
 
 
 def input_gradients(

@@ -27,7 +27,8 @@ from expunge.audit.method_distance import LEAST as DISTANCE
 from expunge.audit.method_distance import row_distances
 from expunge.audit.policy import Policy
 from expunge.bench.drawn import densities, difficulty, epsilons, per_row, roc
-from expunge.bench.judged import distance_estimates, judged_method, judged_model, method_reference
+from expunge.bench.ease import ease, foretellings
+from expunge.bench.judged import compared_method, distance_estimates, judged_method, judged_model, method_reference
 from expunge.bench.words import entry_verdict, method_verdict, model_verdict, not_measured, statements
 from expunge.data import ForgetSet
 from expunge.errors import NeedsError
@@ -83,6 +84,8 @@ class Outcome:
     notes: Json
     groups: npt.NDArray[Any] | None = None
     """`[unlearned models]` which original each comes from; None: each from its own."""
+    every: Sequence[Json] = ()
+    """The notes of every model, where they are known; those above are of one, or of all of them together."""
 
 
 def check_classes(recipe: Recipe) -> None:
@@ -129,12 +132,15 @@ def method_result(
         candidate = _candidate(pool, logits, outcomes.get(label), head.seed)
         audited[label] = audit_method(candidate)
         if len(logits) >= DISTANCE["unlearned"]:
-            found = judged_method(candidate, reference, policy)
+            found = (judged_method if label in outcomes else compared_method)(candidate, reference, policy)
             audited[label].table["method_distance"] = distance_estimates(found)
             verdicts |= {label: found} if label in outcomes else {}
         if extra and label in outcomes:
             audited[label] = Audited(audited[label].table | extra.table, audited[label].skipped | extra.skipped)
     progress("audit", len(sides), len(sides))
+    said = {label: outcome.every for label, outcome in outcomes.items()}
+    for label, one in foretellings(pool, said, {label: one.groups for label, one in outcomes.items()}).items():
+        audited[label].table["foretold"] = {"forget": one}
     compared = [len(outcome.logits) for outcome in outcomes.values()]
     enough = pool.heldout is not None and min(*compared, len(pool.gold)) >= METHOD_FLOORS["klom"]
     measure = "klom" if enough else "method_distance"  # whose null is at the numbers compared, held-out gold or not
@@ -257,6 +263,7 @@ def _drawn(
         "per_row": per_row(pool, head.ids, shown, nulls, measure=measure, unit=unit, seed=head.seed),
         "roc": roc(pool, fair),
         "epsilon": epsilons(pool, head.ids, audited),
+        "ease": ease(pool, audited),
         "strata": difficulty(pool, shown, None if nulls is None else nulls["forget"], measure=measure, unit=unit),
     }
 

@@ -41,6 +41,9 @@ def stripped(result: Json) -> Json:
     strata = kept.get("strata")
     if strata:
         kept["strata"] = None if min(strata["rows"].values()) < FEWEST else {**strata, "scores": None}
+    ease = kept.get("ease")
+    if ease and min(ease["rows"].values()) < FEWEST:
+        kept["ease"] = None
     if few:
         kept = {key: value for key, value in kept.items() if key not in ("densities", "roc")}
         kept["entries"] = [_without_forget(entry) for entry in kept.get("entries", [])]

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from expunge.audit.policy import Policy
+from expunge.audit.policy import Policy, first_lines
 from expunge.audit.policy import policy as find_policy
 from expunge.data import ForgetSet
 from expunge.errors import ConfigError, check, unknown
 from expunge.methods import Method, method
+from expunge.training import Recipe
 
 RESERVED = ("original", "gold", "retrain (timed)")
 """Labels of the controls, and of the retrainings whose time is taken."""
+TABLES = ("aligned", "matching")
 LEAST_GOLD = 4
 """Fewer gold models give no interval for any measure."""
 KEYS: dict[str, tuple[type, type | None]] = {
     "recipe": (str, None),
+    "data": (str, None),
     "forget": (list, str),
     "forget_seed": (int, None),
+    "draws": (int, None),
     "originals": (int, None),
     "gold": (int, None),
     "shadows": (int, None),
+    "subsets": (int, None),
+    "subset_share": (float, None),
+    "table": (str, None),
     "policy": (str, None),
     "seed": (int, None),
     "methods": (list, dict),
@@ -32,11 +39,16 @@ KEYS: dict[str, tuple[type, type | None]] = {
 """What a suite's file may say: key -> its type, and the type of what a list holds."""
 EXAMPLES = {
     "recipe": 'recipe = "digits-mlp"',
+    "data": 'data = "digits@500"',
     "forget": 'forget = ["class:8:80"]',
     "forget_seed": "forget_seed = 0",
+    "draws": "draws = 3",
     "originals": "originals = 64",
     "gold": "gold = 64",
     "shadows": "shadows = 32",
+    "subsets": "subsets = 300",
+    "subset_share": "subset_share = 0.5",
+    "table": 'table = "matching"',
     "policy": 'policy = "standard"',
     "seed": "seed = 0",
     "methods": '[[methods]] and below it name = "finetune"',
@@ -65,7 +77,7 @@ class Suite:
 
     name: str
     recipe: str
-    """A named recipe, whose data set is used, or `path/file.py:name`."""
+    """A named recipe, or `path/file.py:name`."""
     forget: tuple[ForgetSet, ...]
     originals: int
     """Independently trained models, each unlearned once by every method."""
@@ -77,11 +89,22 @@ class Suite:
     policy: Policy = STANDARD
     """What the verdict on every method demands."""
     entries: tuple[Entry, ...]
+    subsets: int = 0
+    """Models on random subsets of the training rows, for attribution that needs them; 0 for none."""
+    subset_share: float = 0.5
+    """Share of the training rows that each of them sees, in (0, 1)."""
+    table: str = "aligned"
+    """Which table is made of all forget sets: "aligned" (accuracies) or "matching" (distances over their nulls)."""
+    data: str = ""
+    """A data set in place of the recipe's own, in the form of `expunge data`; empty for the recipe's."""
 
     def __post_init__(self) -> None:
         check("originals", self.originals, ">= 2", self.originals >= 2)
         check("gold", self.gold, f">= {LEAST_GOLD}", self.gold >= LEAST_GOLD)
         check("shadows", self.shadows, "0, or an even number >= 4", self.shadows == 0 or enough_shadows(self.shadows))
+        check("subsets", self.subsets, ">= 0", self.subsets >= 0)
+        check("subset_share", self.subset_share, "in (0, 1)", 0 < self.subset_share < 1)
+        check("table", self.table, f"one of {', '.join(TABLES)}", self.table in TABLES)
         check("forget", len(self.forget), "at least one forget set", len(self.forget) > 0)
         check("methods", len(self.entries), "at least one method", len(self.entries) > 0)
         labels = [entry.label for entry in self.entries]
@@ -89,15 +112,19 @@ class Suite:
             check("label", label, f"another one than {', '.join(RESERVED)}", label not in RESERVED)
         check("methods", labels, "a different label for each", len(set(labels)) == len(labels))
 
+    @property
+    def oracles(self) -> int:
+        """Gold models that upper bounds are given, one for each original; 0 where no method needs one."""
+        return self.originals if any("gold" in entry.method.needs for entry in self.entries) else 0
+
+    def on_data(self, recipe: Recipe) -> Recipe:
+        """The suite's recipe, trained on what the suite says."""
+        return replace(recipe, data=self.data) if self.data else recipe
+
 
 def suites() -> dict[str, str]:
     """The suites that come with expunge: name -> first line of the file."""
-    folder = resources.files("expunge.bench") / "suites"
-    return {
-        file.name.removesuffix(".toml"): file.read_text().splitlines()[0].lstrip("# ")
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".toml")
-    }
+    return first_lines(resources.files("expunge.bench") / "suites")
 
 
 def load_suite(name: str) -> Suite:
@@ -138,14 +165,31 @@ def parse_suite(name: str, text: str) -> Suite:
     return Suite(
         name=name,
         recipe=data["recipe"],
-        forget=tuple(ForgetSet(forget, data.get("forget_seed", 0)) for forget in data["forget"]),
+        data=data.get("data", ""),
+        forget=_drawn(data["forget"], data.get("forget_seed", 0), data.get("draws", 1)),
         originals=data["originals"],
         gold=data["gold"],
         seed=data.get("seed", 0),
         shadows=data.get("shadows", 0),
+        subsets=data.get("subsets", 0),
+        subset_share=data.get("subset_share", 0.5),
+        table=data.get("table", TABLES[0]),
         policy=find_policy(data.get("policy", STANDARD.name)),
         entries=tuple(_entry(name, line) for line in data["methods"]),
     )
+
+
+def _drawn(texts: list[str], seed: int, draws: int) -> tuple[ForgetSet, ...]:
+    """Every forget set as often as it is drawn, by one seed after another."""
+    check("draws", draws, ">= 1", draws >= 1)
+    sets = tuple(ForgetSet(text, seed + at) for text in texts for at in range(draws))
+    for one in sets:
+        if draws > 1 and not one.random:
+            raise ConfigError(
+                f"draws: expected 1 for {one.text}, which is no random draw, got {draws}",
+                hint="random:N and class:C:N are drawn",
+            )
+    return sets
 
 
 def _fits(value: object, kind: type, inner: type | None) -> bool:

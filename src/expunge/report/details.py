@@ -12,6 +12,8 @@ BASIC = {"value": "value", "interval": "95% interval", "null": "null", "band": "
 OVER_ROWS = ("P95", "mean")
 """Statistics that make one number of the rows' distances."""
 BAND = ("null_low", "null_high")
+EASE = ("easy", "hard")
+"""Forget rows by whether most gold models get them right."""
 STATS = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99"}
 
 
@@ -45,6 +47,7 @@ def blocks(result: Json) -> list[Block]:
         verdict_block(result),
         *(measure_block(result, name) for name in names if name),
         accuracy_block(result),
+        ease_block(result),
         cost_block(result),
         settings_block(result),
     ]
@@ -99,6 +102,24 @@ def accuracy_block(result: Json) -> Block:
                 mean, away = own.get("mean"), gap(own.get("mean"), gold).strip("()") or ABSENT
                 cells = [fixed(mean, 3), span([own.get("low"), own.get("high")], 3), away]
                 block.groups.setdefault(split, []).append(Line(label(entry), role(entry), cells))
+    return block
+
+
+def ease_block(result: Json) -> Block:
+    """Mean distances of the forget rows that most gold models get right, and of the others."""
+    ease = part(result, "ease")
+    values, rows = part(ease, "values"), part(ease, "rows")
+    note = f"{count(rows.get('easy'))} easy: right in at least half of {count(ease.get('golds'))} gold models"
+    block = Block(
+        "Easy and hard forget rows", f"{note}; target: gold's value", [measure_words(m).title for m in values]
+    )
+    for kind in EASE:
+        digits = {name: decimals(own.get(kind) for own in found.values()) for name, found in values.items()}
+        for entry in result["entries"]:
+            own = {name: part(found, str(entry["name"])).get(kind) for name, found in values.items()}
+            if any(value is not None for value in own.values()):
+                cells = [fixed(value, digits[name]) for name, value in own.items()]
+                block.groups.setdefault(kind, []).append(Line(label(entry), role(entry), cells))
     return block
 
 

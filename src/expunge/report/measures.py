@@ -281,6 +281,27 @@ SINGLE = {
         "is gold's time, an AIN of 1.",
         {"ain": "AIN", "steps_unlearned": "steps", "steps_gold": "gold's steps", "unfinished_unlearned": "unfinished"},
     ),
+    "foretold": Measure(
+        "Foretold",
+        "share of forget rows",
+        "mean",
+        "A method guessed which forget rows gold gets right before it unlearned the others. The value is the share of "
+        "rows on which it guessed otherwise than most gold models do; to be of use it has to stay below the start, "
+        "which is to call every row easy. Original and gold are taken at what they get right themselves. The target "
+        "is the null, one gold model against the others.",
+        {
+            "gain": "gain over all easy",
+            "auroc": "AUROC",
+            "auroc_low": "from",
+            "auroc_high": "to",
+            "balanced_accuracy": "balanced accuracy",
+            "one_gold": "accuracy, one gold",
+            "one_gold_gain": "its gain",
+            "easy": "easy rows",
+            "called_easy": "called easy",
+        },
+        "share guessed wrong",
+    ),
     "confusion": Measure(
         "Confusion",
         "share of rows",

@@ -1,7 +1,8 @@
 """The report: one HTML file that needs no network, drawn from a result and nothing else.
 
-The result's form stands in `expunge.report.result`. Names, row ids and every other text of it are not trusted:
-the template escapes them, and so does the JSON of the figures.
+The result's form stands in `expunge.report.result`, that of a benchmark of tuning in
+`expunge.report.tuning_result`, that of attribution in `expunge.report.attribution_result`. Names, row ids and every
+other text of it are not trusted: the template escapes them, and so does the JSON of the figures.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from expunge.errors import StoreError
+from expunge.report.attribution import TEMPLATE as ATTRIBUTION_TEMPLATE
+from expunge.report.attribution import attribution_context
+from expunge.report.attribution_result import KIND as ATTRIBUTION
+from expunge.report.attribution_result import checked_attribution
 from expunge.report.costs import cost_figure
 from expunge.report.densities import density_figures
 from expunge.report.details import blocks
@@ -29,6 +34,10 @@ from expunge.report.result import Json, checked, headline, part
 from expunge.report.roc import roc_figures
 from expunge.report.strata import strata_columns, strata_figures, strata_lines
 from expunge.report.table import CAPTION, columns, rows
+from expunge.report.tuning import TEMPLATE as TUNING_TEMPLATE
+from expunge.report.tuning import tuning_context
+from expunge.report.tuning_result import KIND as TUNING
+from expunge.report.tuning_result import checked_tuning
 from expunge.report.words import EACH, GLOSSARY, STATES, measure_words, number_words
 
 UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -77,43 +86,49 @@ def render(result: Json) -> str:
     """The page as text.
 
     Args:
-        result: as in `expunge.report.result`.
+        result: as in `expunge.report.result`, `expunge.report.tuning_result` or `expunge.report.attribution_result`.
 
     Raises:
         StoreError: the result has a newer schema.
         ConfigError: a needed part of it is missing.
     """
+    if result.get("kind") == ATTRIBUTION:
+        return _filled(ATTRIBUTION_TEMPLATE, [], **attribution_context(checked_attribution(result)))
+    if result.get("kind") == TUNING:
+        context, figures = tuning_context(checked_tuning(result))
+        return _filled(TUNING_TEMPLATE, figures, **context)
     result = checked(result)
     drawn = _figures(result)
-    figures = [figure for group in drawn.values() for figure in group]
-    return (
-        _environment()
-        .get_template("template.html.j2")
-        .render(
-            result=result,
-            title=str(result.get("title") or "expunge report"),
-            state=STATES[result["verdict"]["state"]],
-            states=STATES,
-            meaning=_meaning(result),
-            facts=_facts(result),
-            columns=columns(result),
-            groups=_groups(result),
-            rows=rows(result),
-            caption=CAPTION,
-            marks=marks(result),
-            keys={group: _key(result, drawn[group]) for group in drawn},
-            measure=measure_words(headline(result)) if headline(result) else None,
-            figures=drawn,
-            strata=(strata_columns(result), strata_lines(result)),
-            blocks=blocks(result),
-            glossary=_glossary(result),
-            specs=_json({figure.key: figure.spec for figure in figures}),
-            plotly=_plotly() if figures else "",
-            loose=loose,
-            count=count,
-            number_words=number_words,
-        )
+    return _filled(
+        "template.html.j2",
+        [figure for group in drawn.values() for figure in group],
+        result=result,
+        title=str(result.get("title") or "expunge report"),
+        state=STATES[result["verdict"]["state"]],
+        states=STATES,
+        meaning=_meaning(result),
+        facts=_facts(result),
+        columns=columns(result),
+        groups=_groups(result),
+        rows=rows(result),
+        caption=CAPTION,
+        marks=marks(result),
+        keys={group: _key(result, drawn[group]) for group in drawn},
+        measure=measure_words(headline(result)) if headline(result) else None,
+        figures=drawn,
+        strata=(strata_columns(result), strata_lines(result)),
+        blocks=blocks(result),
+        glossary=_glossary(result),
+        count=count,
+        number_words=number_words,
     )
+
+
+def _filled(template: str, plots: list[Figure], **context: object) -> str:
+    """A template with all its figures and whatever else it needs."""
+    specs = _json({figure.key: figure.spec for figure in plots})
+    plotly = _plotly() if plots else ""
+    return _environment().get_template(template).render(**context, specs=specs, plotly=plotly, loose=loose)
 
 
 def _figures(result: Json) -> dict[str, list[Figure]]:

@@ -22,6 +22,8 @@
     roc         attack (text), members, nonmembers (rows, at least 1), fpr [K] rising in (0, 1],
                 entries {entry name: {tpr [K], low [K], high [K]}}        low, high may be null
     epsilon     ids [rows], values {entry name: [rows]}, null [rows], ceiling, models        lower bounds, nats
+    ease        golds (models), rows {K: number}, values {measure: {entry name: {K: mean over rows}}}
+                K: easy, which at least half of the gold models get right, or hard; gold's own values are the null
     strata      measure, unit, shadows, rows {S: number}, scores {S: [least, most]},
                 values {entry name: {S: mean over rows}}, null {S: mean}          S: low, medium or high memorisation
     stripped    true where everything about single rows was taken out
@@ -69,7 +71,7 @@ def checked(result: Json) -> Json:
         >>> checked(least | {"seed": math.nan})["seed"] is None
         True
     """
-    _check_schema(result.get("schema"))
+    check_schema(result.get("schema"))
     missing = [part for part in NEEDED if not result.get(part)]
     if missing:
         raise ConfigError(f"result: expected the parts {', '.join(NEEDED)}, {' and '.join(missing)} missing")
@@ -86,10 +88,16 @@ def checked(result: Json) -> Json:
             said = f"verdict of {entry['name']}: expected {', '.join(DECIDED)}"
             raise ConfigError(f"{said}, got {own.get('state')!r}")
     _check_lengths(result)
-    return {key: _finite(value) for key, value in result.items()}
+    return {key: finite(value) for key, value in result.items()}
 
 
-def _check_schema(schema: object) -> None:
+def check_schema(schema: object) -> None:
+    """The schema is one that this report reads.
+
+    Raises:
+        StoreError: it is newer.
+        ConfigError: it is no number.
+    """
     if not isinstance(schema, int):
         raise ConfigError(f"result: expected a schema number, got {schema!r}")
     if schema > SCHEMA:
@@ -230,9 +238,10 @@ def _null(entry: Json, measure: str, split: str) -> float | None:
     return null
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """Plain data in which NaN and infinities are None."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
