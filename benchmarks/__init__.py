@@ -10,6 +10,7 @@
     one_run     the one-run audit's bounds
     whole       a whole audit from stored margins
     calibration do verdicts hold their level, and what do they see
+    in_run      in-run Shapley values: a training with its ledger against the training alone
     recipes     accuracy and seconds of the named recipes
     precision   bf16 against float32 on this machine
 

@@ -1,4 +1,7 @@
-"""`python -m benchmarks [NAME...] [--times N] [--recipes NAME...] [--json]`; ends with 1 where a goal is missed."""
+"""`python -m benchmarks [NAME...] [--times N] [--recipes NAME...] [--json]`; ends with 1 where a goal is missed.
+
+`tuning` takes some more: [--out FILE] [--store DIR] [--processes N] [--twins K] [--replicates R].
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,17 @@ from benchmarks import (
     attacks,
     calibration,
     challenge,
+    datamodels,
     demo,
+    gradients,
+    group,
+    in_run,
     klom,
+    lds,
     one_run,
     precision,
     processes,
+    projection,
     recipes,
     rows,
     stacked,
@@ -40,6 +49,12 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "one_run": one_run.measure,
     "whole": whole.measure,
     "calibration": calibration.measure,
+    "datamodels": datamodels.measure,
+    "gradients": gradients.measure,
+    "group": group.measure,
+    "in_run": in_run.measure,
+    "lds": lds.measure,
+    "projection": projection.measure,
     "tuning": tuning.measure,
     "recipes": recipes.measure,
     "precision": precision.measure,
@@ -49,7 +64,8 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Figure]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is named, all of it by default, and print it."""
     given = parser().parse_args(arguments)
-    options = Options(times=given.times, recipes=tuple(given.recipes))
+    own = {name: getattr(given, name) for name in ("out", "store", "processes", "twins", "replicates")}
+    options = Options(times=given.times, recipes=tuple(given.recipes), **own)
     names = given.names or list(BENCHMARKS)
     here = hardware()
     if not given.json:
@@ -87,6 +103,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--times", type=_positive, default=Options.times, help="repetitions (default %(default)s)")
     made.add_argument("--recipes", nargs="+", default=Options.recipes, metavar="NAME", help="which `recipes` trains")
     made.add_argument("--json", action="store_true", help="plain data instead of tables")
+    made.add_argument("--out", metavar="FILE", help="where `tuning` writes its result, for `expunge report`")
+    made.add_argument("--store", metavar="DIR", help="where `tuning` and `lds` keep what is done; or EXPUNGE_STORE")
+    made.add_argument(
+        "--processes", type=_positive, metavar="N", help="workers of `tuning`, `lds` (default one a core)"
+    )
+    made.add_argument("--twins", type=_positive, metavar="K", help="twins of each kind in `tuning`")
+    made.add_argument("--replicates", type=_positive, metavar="R", help="replicates of each forget set in `tuning`")
     return made
 
 

@@ -17,8 +17,18 @@ class Options:
 
     times: int = 3
     """Repetitions behind each median, and trainings of each recipe, >= 1."""
-    recipes: tuple[str, ...] = ("digits-mlp", "digits-cnn", "mnist-cnn", "fashion-cnn")
+    recipes: tuple[str, ...] = ("digits-mlp", "digits-cnn", "mnist-cnn", "fashion-mlp", "fashion-cnn")
     """Named recipes that `recipes` trains."""
+    out: str | None = None
+    """File that `tuning` writes its result to; None: none."""
+    store: str | None = None
+    """Folder of the runs that `tuning` finished; None: EXPUNGE_STORE, or one that is removed afterwards."""
+    processes: int | None = None
+    """Worker processes of `tuning`; None: one a core."""
+    twins: int | None = None
+    """Twins of each kind in `tuning`, >= 1; None: as many as it is laid out for."""
+    replicates: int | None = None
+    """Replicates of each forget set in `tuning`, >= 1; None: as many as it is laid out for."""
 
 
 @dataclass(frozen=True, kw_only=True)

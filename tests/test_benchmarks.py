@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,18 +12,26 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import attacks, challenge, klom, one_run, plain, precision, processes, recipes, stacked
+from benchmarks import attacks, challenge, datamodels, klom, lds, one_run, plain, precision, processes, recipes, stacked
+from benchmarks import gradients as row_gradients
+from benchmarks import group as groups
+from benchmarks import in_run as in_run_benchmark
+from benchmarks import projection as projecting
 from benchmarks import rows as in_memory
 from benchmarks.clock import paired, threads
 from benchmarks.figure import HEADINGS, Figure, Options, number, table
 from benchmarks.memory import AVAILABLE, family, parents, resident
+from expunge.attribution.datamodel import Dual
+from expunge.attribution.ridge import Ridge
 from expunge.audit.challenge import challenge_rows
 from expunge.audit.klom import klom_rows
 from expunge.audit.lira import lira_scores
 from expunge.audit.rmia_scores import beaten, rmia_scores
+from expunge.data import load
 from expunge.fleet import Here
 from expunge.fleet.task import KIND
 from expunge.store import Store
+from expunge.tasks import Classification
 from expunge.training import fit, predict
 from expunge.training.recipes import MEASURED, RECIPES
 from expunge.training.stream import epochs
@@ -34,6 +43,7 @@ SIZES = {
     attacks: {"SHADOWS": 15, "ROWS": 60, "REFERENCES": 4, "ATTACKED": 200, "POPULATION": 40, "CHECKED": 20},
     klom: {"ROWS": 40, "MODELS": 10, "LARGE": 50, "CHECKED": 20},
     one_run: {},
+    datamodels: {"MODELS": 60, "ROWS": 90, "TARGETS": 40, "FORGET": np.arange(5)},
 }
 
 
@@ -210,6 +220,7 @@ def small(monkeypatch):
         (attacks, ["<= 0.5 s", "<= 1e-10", "<= 0.5 s", "<= 1e-10", "<= 2 s", "<= 200 MB", "<= 0"]),
         (klom, ["<= 1 s", "-", "<= 1e-09", "<= 2 s"]),
         (one_run, ["-", "<= 0.0001", "<= 0.0001"]),
+        (datamodels, ["<= 10 s", "<= 1e-08", "-", ">= 0.9, <= 1.1"]),
     ],
 )
 def test_measures_have_goals_that_small_sizes_reach(file, goals, small):
@@ -227,12 +238,43 @@ def test_measures_have_goals_that_small_sizes_reach(file, goals, small):
         (attacks, "lira_scores", partial(lira_scores, center="mean"), 2),
         (attacks, "rmia_scores", partial(rmia_scores, gamma=1 - 1e-9), 1),  # ties count
         (one_run, "CHECKS", (((1000, 1000, 621), 0.3803),), 1),
+        (datamodels, "Dual", partial(Dual, common=False), 1),
     ],
 )
 def test_a_wrong_measure_misses_its_goal(file, name, wrong, missed, small, monkeypatch):
     monkeypatch.setattr(file, name, wrong)
     figures = [figure for figure in file.measure(Options(times=1)) if "difference" in figure.what]
     assert sum(figure.holds is False for figure in figures) == missed
+
+
+def test_ledgers_are_compared_with_gradients_of_single_rows(monkeypatch):
+    recipe, rows, probes = replace(TINY, momentum=0.0), tiny_rows(40, seed=0), tiny_rows(4, seed=1)
+    assert [figure.holds for figure in in_run_benchmark.checked(recipe, rows, probes)] == [True, True]
+    wrong = in_run_benchmark.in_run(recipe, rows, probes, seed=1)
+    monkeypatch.setattr(in_run_benchmark, "in_run", lambda *given, **settings: wrong)
+    assert [figure.holds for figure in in_run_benchmark.checked(recipe, rows, probes)] == [False, False]
+
+
+def test_overhead_is_what_the_ledger_adds(monkeypatch):
+    seconds = iter([4.0, 5.0, 2.0, 2.2])
+    monkeypatch.setattr(in_run_benchmark, "spent", lambda work: next(seconds))
+    figure = in_run_benchmark.overhead(TINY, tiny_rows(40, seed=0), tiny_rows(4, seed=1), 1, 15.0, 2)
+    assert figure.measured == pytest.approx(17.5)
+    assert figure.goal == "<= 15 %"
+    assert "4 probes" in figure.what
+
+
+def test_lds_stands_beside_its_ceiling_and_cost(monkeypatch, tmp_path):
+    small = {"SUBSETS": 10, "SEEDS": 2, "CHECKPOINTS": 3, "load": lambda spec: load("digits@60")}
+    for name, value in small.items():
+        monkeypatch.setattr(lds, name, value)
+    recipe = replace(TINY, model="linear", arguments={}, task=Classification(10))
+    case = lds.Case(recipe, rows=60, targets=12, estimators={"trak:form=margin,dimension=16,checkpoints=3": -1.0})
+    figures = list(lds.one_case(case, Store(tmp_path), Here()))
+    assert [figure.goal for figure in figures] == ["-", "-", ">= -1"]
+    assert 0 <= figures[0].measured <= 1
+    form = r"-?0\.\d{3} \(.* to .*; null .*\), .* s, visits of .* trainings, beside 2 models of halves"
+    assert re.fullmatch(form, figures[2].text)
 
 
 def test_stacks_are_compared_with_the_same_models():
@@ -294,7 +336,7 @@ def test_bad_arguments_end_with_usage(arguments, capsys):
     assert "expected" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["processes", "rows", "recipes"])
+@pytest.mark.parametrize("name", ["processes", "rows", "recipes", "lds"])
 def test_without_data_a_figure_says_why_it_is_skipped(name, monkeypatch):
     monkeypatch.delenv("EXPUNGE_DATA", raising=False)
     monkeypatch.setattr(in_memory, "CASES", in_memory.CASES[1:])
@@ -305,7 +347,59 @@ def test_without_data_a_figure_says_why_it_is_skipped(name, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stacked", "klom", "challenge", "attacks", "one_run"])
+@pytest.mark.parametrize("name", ["stacked", "klom", "challenge", "attacks", "one_run", "datamodels"])
 def test_goals_hold_here(name):
     figures = command.figures(name, Options(times=3))
     assert [figure.what for figure in figures if figure.holds is False] == []
+
+
+def test_projections_are_timed_and_compared_at_small_sizes(monkeypatch):
+    sizes = {"WEIGHTS": 4096, "DIMENSION": 64, "ROWS": 60, "TARGETS": 8, "SUBSETS": 10, "SEEDS": 2}
+    for name, value in {**sizes, "PAIRS": 2, "FEATURES": 16}.items():
+        monkeypatch.setattr(projecting, name, value)
+    figures = list(projecting.measure(Options(times=1)))
+    assert [figure.goal for figure in figures] == ["<= 25 ms", *["<= 1.21"] * 3, "-", "-", "<= 0.01"]
+    assert all(figure.holds for figure in figures[:4])  # LDS of so few models says nothing
+    assert projecting.measure is command.BENCHMARKS["projection"]
+    monkeypatch.setattr(projecting, "projection", lambda *a, **k: Doubled())
+    assert projecting.over_rate(0.5) > 1.21
+
+
+class Doubled:
+    """A projection that keeps all weights, twice as large: inner products are four times what they were."""
+
+    def down(self, vectors):
+        return 2 * vectors
+
+
+def test_gradients_together_are_compared_with_a_loop_that_does_the_same(monkeypatch):
+    monkeypatch.setattr(row_gradients, "ROWS", 40)
+    monkeypatch.setattr(row_gradients, "ALONE", 5)
+    monkeypatch.setattr(row_gradients, "CASES", row_gradients.CASES[:1])
+    figures = list(row_gradients.measure(Options(times=1)))
+    assert [figure.goal for figure in figures] == ["-", "-", ">= 10 times", "<= 0.0001", "<= 50 MB"]
+    assert figures[3].holds
+    assert row_gradients.measure is command.BENCHMARKS["gradients"]
+    case = row_gradients.made("digits-mlp", (1, 8, 8), 40)
+    assert len(row_gradients.alone(case, 5)) == 5
+    assert not torch.equal(*row_gradients.alone(case, 2))
+    theirs = row_gradients.alone(case, 20)
+    case.model[1].weight.requires_grad_(False).mul_(2)  # ours are now of another model
+    monkeypatch.setattr(row_gradients, "alone", lambda case, rows: theirs)
+    assert row_gradients.difference(case) > 1e-4
+
+
+def test_every_estimator_is_held_against_the_closed_form(monkeypatch):
+    small = {"SIZES": ((40, 60),), "FORGET": (4,), "LISTED": (40, 60, 4), "SEEN": 20}
+    for name, value in small.items():
+        monkeypatch.setattr(groups, name, value)
+    monkeypatch.setattr(groups, "KNOWN", {"group": (None, 1e-8), "single": (0.01, 0.5), "none": (0.5, 1.0)})
+    figures = {figure.what.strip(): figure for figure in groups.measure(Options(times=1))}
+    assert [figure.what for figure in figures.values() if figure.holds is False] == []
+    assert figures["influence:solver=explicit,correction=group"].measured < 1e-5
+    assert "subsets" in figures["datamodel"].text
+    assert {name.partition(":")[0] for name in figures} >= set(groups.ESTIMATORS)
+    assert groups.measure is command.BENCHMARKS["group"]
+    monkeypatch.setattr(groups, "Ridge", lambda correction="group": Ridge(correction="single"))
+    held = [figure.holds for figure in groups.closed(40, 60, 4)]
+    assert held == [False, True, False, True]

@@ -16,6 +16,9 @@ from expunge.cli.tune import _command
 from expunge.fleet import Here
 from expunge.methods import METHODS, Method, Scrub
 from expunge.methods.search import Choice
+from expunge.store import Contents, write
+from expunge.store import read as read_folder
+from expunge.tuning import setup
 
 RECIPE = """
 import expunge as ex
@@ -98,6 +101,7 @@ def test_a_table_and_the_checks_are_shown(place, capsys):
     assert re.findall(r"^  (?:ok|NO)  (\w+): ", words, re.MULTILINE) == ["memory", "fit", "likeness", "power"]
     assert re.search(r"^cost: \d+\.\d times the row visits of one retraining$", words, re.MULTILINE)
     assert re.search("^chosen: (smallest objective|objective)", words, re.MULTILINE)
+    assert re.search(r"^  --  auto took objective twin and kind finetune \(a part of a class", words, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("here")
@@ -144,34 +148,95 @@ def test_all_options_reach_the_search(place, capsys):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("tune finetune", "1 twins (finetune), then about 4 runs of finetune\n"),
-        ("tune finetune --seeds 3", "1 twins (finetune), then about 6 runs of finetune\n"),
-        ("tune finetune --objective close", "no twin, then about 4 runs of finetune\n"),
+        (
+            "tune finetune --kind finetune",
+            ["1 twin (finetune): 210 to 6,242 row", "4 runs of finetune: 800 to 8,000 row"],
+        ),
+        ("tune ssd --kind rewind", ["1 twin (rewind): 1,648 row visits", "4 runs of ssd: 848 row visits"]),
+        ("tune ssd --kind fresh", ["1 twin (fresh): 3,090 row visits", "4 runs of ssd: 848 row visits"]),
+        ("tune finetune --seeds 3", ["1 twin (finetune)", "8 runs of finetune"]),
+        ("tune finetune --objective close", ["no twin", "4 runs of finetune: 780 to 7,800 row visits"]),
+        ("tune finetune --budget 1", ["1 twin", "4 runs of finetune: at most", "that may cost more than retraining"]),
     ],
 )
 def test_a_dry_run_says_what_and_trains_nothing(place, capsys, line, words):
     before = tree(place.folder)
     name, rest = line.split()[1], " ".join(line.split()[2:])
     base = TUNE if "--seeds" not in rest else TUNE.replace("--seeds 1", "")
-    assert place(f"tune {name} {base} {rest} --dry-run") == 0
-    assert capsys.readouterr().out == words
+    assert place(f"tune {name} {base} {rest} --seed 9 --dry-run") == 0  # no other test's twins are in the store
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in words)
+    assert re.search(
+        r"^together (at most )?[\d.]+( to [\d.]+)? times one retraining \(2,925 row visits\), about 0\.\d MB",
+        shown,
+        re.M,
+    )
+    assert ("cheaper for this one request" in shown) == (name != "ssd" or "fresh" in rest)
     assert tree(place.folder) == before
 
 
 def test_a_dry_run_as_json(place, capsys):
     before = tree(place.folder)
-    assert place(f"tune auto {TUNE} --dry-run --json") == 0
+    assert place(f"tune auto {TUNE} --seed 9 --dry-run --json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["methods"] == [name for name, one in METHODS.items() if one.search and "class" in one.forget_kinds]
-    assert (found["twins"], found["kind"]) == (1, "finetune")
+    able = [name for name, one in METHODS.items() if one.search and "class" in one.forget_kinds]
+    passed = [text.split()[0] for text in found["warnings"] if "was passed over" in text]
+    assert sorted(found["methods"] + passed) == able
+    assert {"finetune", "ssd", "twin"} <= set(found["methods"])
+    assert (found["twins"], found["kind"], found["in_store"]) == (1, "finetune", 0)
+    assert found["share_of_retraining"][0] < found["share_of_retraining"][1]
     assert tree(place.folder) == before
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("name", "kind"), [("ssd", "rewind"), ("ssd", "fresh")])
+def test_the_cost_that_is_printed_first_is_the_cost_that_is_metered(place, capsys, name, kind):
+    line = f"tune {name} {TUNE} --kind {kind} --json"
+    assert place(f"{line} --dry-run") == 0
+    least, most = json.loads(capsys.readouterr().out)["share_of_retraining"]
+    assert place(line) in (0, 3)
+    cost = json.loads(capsys.readouterr().out)["cost"]
+    assert least == most == pytest.approx((cost["twins"] + cost["trials"]) / cost["retraining"], rel=0.05)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_made_by_train_can_be_tuned_on_rewound_twins(place, capsys):
+    assert place(f"tune random_label {TUNE} --kind rewind --json") in (0, 3)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["twins"]) == ("rewind", 1)
+    assert found["cost"]["twins"] == (15 - 7) * (200 + 6)
+
+
+def test_a_run_without_its_past_says_which_command_supplies_it(place, capsys):
+    folder = read_folder(place.folder / "run")
+    write(place.folder / "old", Contents("run", folder.facts, {"model": folder.weights("model")}))
+    for extra in ("", " --dry-run"):
+        assert place(f"tune ssd {TUNE.replace('run ', 'old ', 1)} --kind rewind{extra}") == 4
+        words = capsys.readouterr().err
+        assert "kind rewind: expected the original as it was after 7 of its 15 epochs, which was not kept" in words
+        assert "hint: train it anew: `expunge train tiny -o RUN` keeps that" in words
+
+
+@pytest.mark.usefixtures("here")
+def test_all_methods_are_tuned_under_one_budget(place, capsys, monkeypatch):
+    names = ["finetune", "random_label", "ssd"]
+    monkeypatch.setattr(setup, "METHODS", {name: METHODS[name] for name in names})
+    line = f"tune auto {TUNE.replace('--trials 4', '--trials 6')}"
+    assert place(f"{line} --json") in (0, 3)
+    found = json.loads(capsys.readouterr().out)
+    assert {one["method"] for one in found["trials"]} == {*names, "no change"}
+    assert found["warnings"] == []
+    assert place(f"{line} --budget 0.4") in (0, 3)
+    words = capsys.readouterr().out
+    assert "  --  ssd was not tried: the first round's share of the budget was spent" in words
+    assert "next: expunge forget run --rows class:3:5 --method finetune " in words
 
 
 @pytest.mark.usefixtures("here")
 def test_a_dry_run_counts_the_runs_that_follow(place, capsys):
     line = f"tune finetune {TUNE.replace('--trials 4', '--trials 6').replace('--seeds 1', '--seeds 3')} --json"
     assert place(f"{line} --dry-run") == 0
-    planned = json.loads(capsys.readouterr().out)["unlearning_runs"]
+    planned = json.loads(capsys.readouterr().out)["runs"]
     assert place(line) in (0, 3)
     tried = json.loads(capsys.readouterr().out)["trials"]
     assert planned == sum(one["runs"] for one in tried if one["method"] == "finetune") == 6 + 2 * 2
@@ -180,10 +245,10 @@ def test_a_dry_run_counts_the_runs_that_follow(place, capsys):
 @pytest.mark.parametrize(
     ("line", "code", "message", "hint"),
     [
-        (f"tune retrain {TUNE}", 4, "retrain declares no search space", "those that do: bad_teacher, finetune"),
+        (f"tune retrain {TUNE}", 4, "retrain declares no search space", "those that do: bad_teacher"),
         (f"tune fintune {TUNE}", 2, "unknown method 'fintune'", "did you mean finetune"),
-        (f"tune finetune {TUNE} --objective gold", 2, "objective: expected twin, holdout, accuracy, close", ""),
-        (f"tune finetune {TUNE} --kind old", 2, "kind: expected finetune, fresh, got 'old'", ""),
+        (f"tune finetune {TUNE} --objective gold", 2, "objective: expected auto, twin, holdout, accuracy, close", ""),
+        (f"tune finetune {TUNE} --kind old", 2, "kind: expected auto, finetune, rewind, fresh, got 'old'", ""),
         (f"tune finetune {TUNE} --budget 0.000001", 2, "budget: the first trial takes", "raise --budget"),
         (f"tune finetune {TUNE.replace('class:3:5', 'class:3')}", 4, "is no gold for its removal", "class:C:N"),
         (f"tune finetune {TUNE.replace('run', 'gone')}", 4, "gone: expected a folder with manifest", "expunge train"),

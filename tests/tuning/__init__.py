@@ -6,6 +6,7 @@ from functools import cache
 from expunge.data import MemoryRows
 from expunge.fleet import Here
 from expunge.problem import Problem
+from expunge.training import fit
 from tests.tiny import tiny_problem, tiny_rows
 
 
@@ -15,6 +16,13 @@ def tunable(*, seed: int = 0, forget: int = 12, holdout: int = 330) -> Problem:
     made = tiny_problem(seed=seed, forget=forget, kind="class")
     rows = tiny_rows(holdout, seed=seed + 1000)
     return replace(made, holdout=MemoryRows(rows.x, rows.labels, ids=[f"holdout {i}" for i in range(holdout)]))
+
+
+@cache
+def rewindable() -> Problem:
+    """The same, with the original as it was after half of its training."""
+    problem = tunable()
+    return replace(problem, halfway=fit(problem.recipe, problem.rows, seed=0, halfway=True).halfway)
 
 
 class Counting(Here):

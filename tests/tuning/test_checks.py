@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from expunge.audit.population_attack import auc
 from expunge.data import MemoryRows
 from expunge.store import Store
-from expunge.tuning.checks import checks, likeness
+from expunge.tuning import checks as module
+from expunge.tuning.checks import by_chance, checks, likeness
 from expunge.tuning.twins import both_margins, build, divide
 from tests.tuning import tunable
 
@@ -57,9 +59,12 @@ def test_power_just_below_its_limit_fails(twin):
     assert found([by_hand(twin, forget=1.99, check=1.0)])["power"].holds is False
 
 
-@pytest.mark.parametrize(("kind", "decisive"), [("fresh", True), ("finetune", False)])
-def test_power_alone_is_decisive_and_only_for_a_fresh_twin(twin, kind, decisive):
-    assert {name: one.decisive for name, one in found([twin], kind).items()} == {
+@pytest.mark.parametrize(
+    ("kind", "forget", "decisive"),
+    [("fresh", 0.9, True), ("fresh", 1.1, False), ("finetune", 0.9, False), ("rewind", 0.9, False)],
+)
+def test_power_below_one_is_decisive_and_only_for_a_fresh_twin(twin, kind, forget, decisive):
+    assert {name: one.decisive for name, one in found([by_hand(twin, forget=forget, check=1.0)], kind).items()} == {
         "memory": False,
         "fit": False,
         "likeness": False,
@@ -112,8 +117,42 @@ def test_rows_of_another_class_are_told_apart(twin):
     strange = replace(twin, problem=replace(twin.problem, rows=swapped))
     assert likeness(problem, strange, seed=0) > 0.9
     one = found([strange])["likeness"]
-    assert one.holds is False
-    assert "AUROC of" in one.detail
+    assert (one.holds, one.decisive) == (False, True)
+    assert one.detail.endswith("above 0.75: what suits the ones need not suit the others")
+
+
+@pytest.mark.parametrize(
+    ("scores", "holds", "decisive"),
+    [
+        ((0.59,), True, False),
+        ((0.61,), False, False),
+        ((0.74,), False, False),
+        ((0.76,), False, True),
+        ((0.65, 0.95), False, True),
+        ((0.5, 0.9), False, False),
+    ],
+)
+def test_likeness_warns_above_its_first_limit_and_refuses_above_its_second(twin, monkeypatch, scores, holds, decisive):
+    given = iter(scores)
+    monkeypatch.setattr(module, "likeness", lambda *_, seed: next(given))
+    one = found([twin] * len(scores))["likeness"]
+    assert (one.value, one.holds, one.decisive) == (pytest.approx(np.mean(scores)), holds, decisive)
+
+
+def test_what_few_rows_reach_by_chance_is_no_refusal(twin, monkeypatch):
+    monkeypatch.setattr(module, "likeness", lambda *_, seed: 0.76)
+    few = replace(tunable(), forget=tunable().forget[:5])  # 5 against 17 rows: two standard errors are 0.3
+    one = next(one for one in checks(few, [twin], kind="finetune", seed=0) if one.name == "likeness")
+    assert (one.holds, one.decisive) == (False, False)
+    assert one.detail.endswith("which so few rows may reach by chance")
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(5, 9), (40, 25)])
+def test_chance_is_that_of_random_scores(ours, theirs):
+    draw = np.random.default_rng(0)
+    scores = auc(draw.standard_normal((4000, ours)), draw.standard_normal((4000, theirs)))
+    # n = 4000: a share of 0.023 has a deviation of 0.0024
+    assert 0.01 < np.mean(scores > by_chance(ours, theirs)) < 0.035
 
 
 def test_rows_that_are_the_same_are_no_better_than_chance(twin):

@@ -12,19 +12,24 @@ import pytest
 import torch
 
 from expunge.data import ForgetSet, MemoryRows, joined, load
-from expunge.errors import ConfigError, NeedsError
-from expunge.methods import METHODS, FineTune, L1Sparse, Salun, Ssd
+from expunge.errors import ConfigError, NeedsError, ProblemError
+from expunge.methods import METHODS, FineTune, GradientAscent, L1Sparse, Salun, Scrub, Ssd, Twin
+from expunge.methods import twin as twin_method
 from expunge.methods.search import Choice, Log, Whole
+from expunge.methods.twin_problem import auxiliary_rows
 from expunge.problem import Problem
 from expunge.store import Store
 from expunge.training import fit
 from expunge.training.recipes import recipe
-from expunge.tuning import Trial, Tuning, tune
+from expunge.tuning import Trial, Tuning, rounds, setup, tune
+from expunge.tuning import checks as module
 from expunge.tuning.checks import Check
+from expunge.tuning.rules import RULES
+from expunge.tuning.setup import candidates
 from expunge.tuning.trial import Numbers, compare, of_twin, unchanged
-from expunge.tuning.tune import candidates, choose
+from expunge.tuning.tune import choose
 from expunge.tuning.twins import both_margins, build, divide
-from tests.tuning import Counting, tunable
+from tests.tuning import Counting, rewindable, tunable
 
 OPTIONS = {"trials": 6, "twins": 2, "seeds": 2, "seed": 0}
 
@@ -48,7 +53,7 @@ def valued(monkeypatch, value):
     def made(scene, one, store, *, objective):
         return Numbers(0.0, 0.0, value(one, scene), 0.0, 10.0)
 
-    monkeypatch.setattr(sys.modules["expunge.tuning.tune"], "numbers", made)  # the name leads to the function
+    monkeypatch.setattr(rounds, "numbers", made)
 
 
 # What is chosen of a table
@@ -327,11 +332,49 @@ def test_the_guard_drops_what_loses_accuracy(tmp_path, monkeypatch, guard, dropp
     assert mine.dropped == (f"loses {mine.lost:.3f} accuracy" if dropped else "")
 
 
-def test_where_nothing_to_forget_is_seen_by_fresh_twins_nothing_is_chosen(tmp_path):
-    found = tune("finetune", tunable(), store=Store(tmp_path), kind="fresh", **OPTIONS)
+def test_where_fresh_twins_show_nothing_to_forget_nothing_is_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "NO_POWER", 2.0)  # the twins' power is 1.2
+    executor = Counting()
+    found = tune("finetune", tunable(), store=Store(tmp_path), kind="fresh", executor=executor, **OPTIONS)
     assert found.method is None
     assert found.reason.startswith("power: ")
     assert found.reason.endswith("nothing to forget at this resolution")
+    assert (executor.jobs, found.cost["trials"]) == ([], 0)
+    assert [one.method for one in found.trials] == ["no change"]
+
+
+def test_where_auxiliary_rows_are_of_another_kind_nothing_is_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "likeness", lambda *_, seed: 0.76)
+    executor = Counting()
+    found = tune("finetune", tunable(), store=Store(tmp_path), executor=executor, **OPTIONS)
+    assert found.method is None
+    assert found.reason.startswith("likeness: a linear classifier tells auxiliary from forget rows")
+    assert executor.jobs == []
+
+
+def test_where_they_may_be_of_another_kind_the_search_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "likeness", lambda *_, seed: 0.7)
+    found = tune("random_label", tunable(), store=Store(tmp_path), **OPTIONS)
+    assert found.method is not None
+    assert not next(one for one in found.checks if one.name == "likeness").holds
+
+
+@pytest.mark.parametrize("kind", ["rewind", "fresh"])
+def test_any_kind_of_twin_is_searched_on(tmp_path, kind):
+    found = tune("ssd", rewindable(), store=Store(tmp_path), kind=kind, **OPTIONS)
+    assert (found.kind, found.objective, found.twins) == (kind, "twin", 2)
+    epochs = 8 if kind == "fresh" else 4
+    assert found.cost["twins"] == 2 * epochs * 137
+
+
+@pytest.mark.parametrize(("forget", "kind"), [("class", "finetune"), ("random", "fresh"), ("subject", "fresh")])
+def test_nobody_need_name_objective_and_kind(tmp_path, forget, kind):
+    found = tune("ssd", replace(tunable(), kind=forget), store=Store(tmp_path), trials=2, twins=1, seeds=1)
+    assert (found.objective, found.kind) == ("twin", kind) == (RULES[forget].objective, RULES[forget].kind)
+    assert RULES[forget].basis in found.why
+    assert found.to_json()["why"] == found.why
+    named = tune("ssd", tunable(), store=Store(tmp_path), trials=2, twins=1, seeds=1, objective="twin", kind="finetune")
+    assert named.why == ""
 
 
 def test_where_no_change_wins_nothing_is_chosen(tmp_path):
@@ -347,14 +390,56 @@ def test_a_rival_needs_no_twin(tmp_path):
     assert {one.runs for one in found.trials} == {1, 2}
 
 
-def test_auto_tries_all_that_can_be_tuned_and_fit(tmp_path):
+def test_auto_means_all_that_can_be_tuned_and_fit():
     names = [one.name() for one in candidates("auto", tunable())]
     assert names == [name for name, one in METHODS.items() if one.search and "class" in one.forget_kinds]
-    assert len(names) > 3
-    found = tune("auto", tunable(), store=Store(tmp_path), trials=12, twins=1, seeds=1)
-    assert {one.method for one in found.trials} == {*names, "no change"}
-    assert len(found.trials) == 12 + 1
-    assert found.method is None or found.method.name() in names
+    assert {"finetune", "ssd", "twin"} <= set(names)
+
+
+@pytest.fixture
+def four(monkeypatch):
+    """Four methods stand for all that can be tuned; in the order of their names."""
+    chosen = {name: METHODS[name] for name in ("finetune", "random_label", "ssd", "twin")}
+    monkeypatch.setattr(setup, "METHODS", chosen)
+    return list(chosen)
+
+
+def test_auto_tries_them_all_and_chooses_one(tmp_path, four):
+    found = tune("auto", tunable(), store=Store(tmp_path), trials=10, twins=1, seeds=1)
+    names = [one.method for one in found.trials]
+    assert sorted(names) == sorted(["no change"] + 3 * four[:2] + 2 * four[2:])
+    assert found.method.name() in four
+    assert found.warnings == ()
+
+
+def test_auto_begins_with_the_default_of_every_method(tmp_path, four):
+    executor = Counting()
+    tune("auto", tunable(), store=Store(tmp_path), trials=10, twins=1, seeds=1, executor=executor)
+    first = [job["cells"][0] for job in executor.jobs[:4]]
+    assert [one["method"] for one in first] == four
+    assert all(one["settings"] == METHODS[one["method"]]().settings() for one in first)
+
+
+def test_auto_keeps_to_one_budget_and_names_what_that_did_not_reach(tmp_path, four):
+    found = tune("auto", tunable(), store=Store(tmp_path), trials=10, twins=1, seeds=1, budget=1.5)
+    assert found.cost["trials"] <= 1.5 * found.cost["retraining"]
+    tried = {one.method for one in found.trials} - {"no change"}
+    assert 0 < len(tried) < len(four)
+    missed = [name for name in four if name not in tried]
+    assert [text.split()[0] for text in found.warnings] == missed
+    assert all("share of the budget was spent" in text for text in found.warnings)
+
+
+def test_auto_passes_over_a_method_that_cannot_treat_the_problem_and_says_why(tmp_path, monkeypatch, four):
+    def refused(self, problem, run):
+        raise NeedsError("finetune needs what is not there")
+
+    monkeypatch.setattr(FineTune, "unlearn", refused)
+    found = tune("auto", tunable(), store=Store(tmp_path), trials=10, twins=1, seeds=1)
+    assert {one.method for one in found.trials} == {*four[1:], "no change"}
+    assert found.warnings == ("finetune was passed over: finetune needs what is not there",)
+    with pytest.raises(NeedsError, match="finetune needs what is not there"):
+        tune("finetune", tunable(), store=Store(tmp_path), trials=2, twins=1, seeds=1)
 
 
 def test_auto_passes_over_methods_that_are_not_for_such_rows(monkeypatch):
@@ -374,11 +459,12 @@ def test_a_budget_below_one_trial_is_refused_with_both_numbers(tmp_path):
 
 def test_a_budget_stops_the_search_but_not_the_choice(tmp_path):
     straight = tune("random_label", tunable(), store=Store(tmp_path / "all"), **OPTIONS)
-    found = tune("random_label", tunable(), store=Store(tmp_path / "some"), budget=1.2, **OPTIONS)
-    budget = 1.2 * found.cost["retraining"]
+    found = tune("random_label", tunable(), store=Store(tmp_path / "some"), budget=3.0, **OPTIONS)
+    budget = 3.0 * found.cost["retraining"]
     dearest = max(one.visits for one in found.trials)
-    assert budget <= found.cost["trials"] <= budget + 2 * dearest < straight.cost["trials"]
+    assert found.cost["trials"] <= budget + dearest < straight.cost["trials"]
     assert len(found.trials) < len(straight.trials)
+    assert found.method is not None  # the first round left enough to run the best on both twins
 
 
 def test_a_budget_that_is_large_changes_nothing(tmp_path):
@@ -386,9 +472,97 @@ def test_a_budget_that_is_large_changes_nothing(tmp_path):
     assert tune("ssd", tunable(), store=Store(tmp_path), budget=1e6, **OPTIONS).to_json() == ours.to_json()
 
 
+@pytest.mark.usefixtures("four")
 def test_a_method_that_the_budget_never_reached_is_not_said_to_have_diverged(tmp_path):
     found = tune("auto", tunable(), store=Store(tmp_path), trials=12, twins=1, seeds=1, budget=1.5)
     assert all(one.runs > 0 for one in found.trials)
+
+
+# Methods that read holdout rows
+
+
+@pytest.mark.parametrize(
+    ("method", "fixed"),
+    [(GradientAscent, {"stop": "holdout"}), (Scrub, {"rewind": True, "decay_after": ()}), (Twin, {"twin_epochs": 2})],
+)
+@pytest.mark.parametrize("objective", ["twin", "holdout"])
+def test_methods_see_the_guide_rows_and_no_other_holdout_row(tmp_path, monkeypatch, method, fixed, objective):
+    problem, given, read = tunable(), [], set()
+    parts, _ = divide(problem, 1, seed=0)
+    inner, batch = method.unlearn, MemoryRows.batch
+
+    def spied(self, asked, run):
+        given.append(set(asked.holdout.ids))
+        monkeypatch.setattr(MemoryRows, "batch", spied_batch)
+        try:
+            return inner(self, asked, run)
+        finally:
+            monkeypatch.setattr(MemoryRows, "batch", batch)
+
+    def spied_batch(rows, indices, device="cpu"):
+        read.update(rows.ids[i] for i in np.asarray(indices))
+        return batch(rows, indices, device)
+
+    monkeypatch.setattr(method, "unlearn", spied)
+    only(monkeypatch, method, lr=Log(1e-4, 1e-3), **{name: Choice((value,)) for name, value in fixed.items()})
+    tune(method.name(), problem, store=Store(tmp_path), objective=objective, trials=2, twins=1, seeds=1)
+    named = {part: {problem.holdout.ids[i] for i in getattr(parts, part)} for part in ("guide", "check", "audit")}
+    assert given == [named["guide"]] * 2
+    assert named["guide"] & read
+    assert not (named["check"] | named["audit"] | set(problem.test.ids)) & read
+    taught = {problem.holdout.ids[i] for i in parts.auxiliary[0]}
+    assert (taught & read == set()) == (objective != "twin")  # they are training rows of the twin
+
+
+def test_the_twin_of_the_twin_is_taught_rows_that_nobody_has_seen(tmp_path, monkeypatch):
+    problem, taught = tunable(), []
+    parts, _ = divide(problem, 1, seed=0)
+
+    def kept(*arguments, **options):
+        rows, copies = auxiliary_rows(*arguments, **options)
+        taught.append((rows, copies))
+        return rows, copies
+
+    monkeypatch.setattr(twin_method, "auxiliary_rows", kept)
+    found = tune("twin", problem, store=Store(tmp_path), trials=3, twins=1, seeds=2)
+    assert {one.method for one in found.trials} == {"twin", "no change"}
+    assert set(next(one for one in found.trials if one.method == "twin").settings) == set(Twin.search)
+    assert len(taught) == 3 + 1
+    named = {part: {problem.holdout.ids[i] for i in at} for part, at in vars(parts).items() if part != "auxiliary"}
+    outer = {problem.holdout.ids[i] for i in parts.auxiliary[0]}
+    for rows, copies in taught:
+        assert (len(rows), copies) == (round((40 + 17) * 17 / 40), 0)
+        assert set(rows.labels.tolist()) == {0}
+        assert set(rows.ids) <= named["guide"]
+        assert not set(rows.ids) & (outer | named["check"] | named["audit"] | {*problem.rows.ids, *problem.test.ids})
+
+
+# What is said of the twins
+
+
+def test_copies_among_the_auxiliary_rows_and_twins_that_are_missing_are_said(tmp_path):
+    whole = tunable()
+    few = np.flatnonzero(whole.holdout.labels.numpy() == 0)[:5]
+    others = np.flatnonzero(whole.holdout.labels.numpy() != 0)
+    problem = replace(whole, holdout=whole.holdout.take(np.concatenate([few, others])))
+    found = tune("ssd", problem, store=Store(tmp_path), **OPTIONS)
+    assert found.twins == 1
+    assert found.warnings[0].startswith("1 of 2 twins: a class of the forget rows has no more holdout rows")
+    copied = "twin 1: 12 of its 17 auxiliary rows are changed copies of the others: holdout rows ran out"
+    assert copied in found.warnings
+    assert list(found.warnings) == found.to_json()["warnings"]
+
+
+def test_a_twin_that_does_not_learn_its_rows_is_said(tmp_path):
+    odd = replace(tunable(), recipe=replace(tunable().recipe, lr=1e-30))
+    wrong = MemoryRows(-odd.holdout.x, odd.holdout.labels, ids=odd.holdout.ids)  # the original gets none of them right
+    found = tune("ssd", replace(odd, holdout=wrong), store=Store(tmp_path), trials=1, twins=1, seeds=1)
+    assert any("twin 1: the twin did not learn its rows: expected accuracy" in text for text in found.warnings)
+    assert not next(one for one in found.checks if one.name == "fit").holds
+
+
+def test_twins_of_which_there_is_nothing_to_say(tmp_path):
+    assert tune("ssd", tunable(), store=Store(tmp_path), **OPTIONS).warnings == ()
 
 
 # What a search must not do
@@ -440,11 +614,11 @@ def test_a_check_without_a_finite_number_is_still_json():
         ({"trials": 0}, "trials: expected >= 1, got 0"),
         ({"seeds": 0}, "seeds: expected >= 1, got 0"),
         ({"twins": 0}, "twins: expected >= 1, got 0"),
-        ({"objective": "gold"}, "objective: expected twin, holdout, accuracy, close, got 'gold'"),
+        ({"objective": "gold"}, "objective: expected auto, twin, holdout, accuracy, close, got 'gold'"),
         ({"guard": -0.1}, r"guard: expected in \[0, 1\], got -0.1"),
         ({"guard": 1.1}, r"guard: expected in \[0, 1\], got 1.1"),
         ({"budget": 0.0}, "budget: expected > 0 or None, got 0.0"),
-        ({"kind": "rewind"}, "kind: expected finetune, fresh, got 'rewind'"),
+        ({"kind": "old"}, "kind: expected auto, finetune, rewind, fresh, got 'old'"),
     ],
 )
 def test_options_out_of_range_name_the_range_and_the_value(tmp_path, options, message):
@@ -466,6 +640,10 @@ def test_a_whole_class_and_too_few_holdout_rows_are_refused_before_anything_is_t
         tune("finetune", tunable(forget=40), store=store, **OPTIONS)
     with pytest.raises(NeedsError, match="holdout rows to check utility on, 44 are left"):
         tune("finetune", tunable(holdout=150), store=store, **{**OPTIONS, "twins": 1})
+    with pytest.raises(NeedsError, match="as it was after 4 of its 8 epochs"):
+        tune("finetune", tunable(), store=store, kind="rewind", **OPTIONS)
+    with pytest.raises(ProblemError, match="tune: expected a problem without gold models, got 1"):
+        tune("finetune", replace(tunable(), gold=(tunable().original,)), store=store, **OPTIONS)
     assert not store.root.exists()
 
 

@@ -1,6 +1,7 @@
 """Twins: the holdout rows divided, and models that have learnt rows which the original never saw."""
 
 import re
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,11 @@ from expunge.data import MemoryRows, joined
 from expunge.errors import ConfigError, NeedsError
 from expunge.seeds import derive
 from expunge.store import Store
-from expunge.training import fit, predict
+from expunge.training import Run, fit, predict, train_on
 from expunge.tuning import twins
-from expunge.tuning.twins import LEAST_CHECK, build, divide, weights_hash
+from expunge.tuning.twins import KINDS, LEAST_CHECK, build, divide, weights_hash
 from tests.tiny import same_weights
-from tests.tuning import tunable
+from tests.tuning import rewindable, tunable
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +108,9 @@ def test_no_twin_is_no_division():
         divide(tunable(), 0, seed=0)
 
 
-@pytest.mark.parametrize("kind", ["finetune", "fresh"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_twin_is_the_problem_of_forgetting_rows_whose_gold_is_the_original(store, kind):
-    problem = tunable()
+    problem = rewindable()
     parts, _ = divide(problem, 2, seed=0)
     for at in range(2):
         twin = built(problem, store, at=at, kind=kind)
@@ -148,11 +149,38 @@ def test_a_fresh_twin_is_a_training_on_all_its_rows(store):
     assert twin.cost.visits == alone.cost.visits
 
 
-def test_building_leaves_the_original_as_it_is(tmp_path):
-    problem = tunable()
-    before = weights_hash(problem.original)
-    built(problem, Store(tmp_path))
-    assert weights_hash(problem.original) == before
+def test_a_rewound_twin_is_the_rest_of_the_originals_training_on_all_its_rows(store):
+    problem = rewindable()
+    parts, _ = divide(problem, 2, seed=0)
+    twin = built(problem, store, at=1, kind="rewind")
+    rows, seed = joined(problem.rows, problem.holdout.take(parts.auxiliary[1])), derive(0, "tuning/twin", 1)
+    alone = train_on(
+        problem.recipe, deepcopy(problem.halfway), rows, np.arange(137), Run(seed, problem.recipe.batch_size), first=4
+    )
+    assert same_weights(twin.problem.original, alone.model)
+    assert twin.cost.visits == 4 * 137
+    assert twin.problem.halfway is None  # that of the original, not of the twin
+
+
+def test_a_rewound_twin_stays_nearer_to_the_original_than_a_fresh_one(store):
+    problem = rewindable()
+    rewound, fresh = (built(problem, store, kind=kind) for kind in ("rewind", "fresh"))
+    away = [np.abs(twin.start - twin.gold)[17:].mean() for twin in (rewound, fresh)]
+    assert away[0] < away[1]
+
+
+def test_without_the_model_of_half_the_way_a_rewound_twin_is_refused_and_told_how_to_get_it(store):
+    with pytest.raises(NeedsError, match="as it was after 4 of its 8 epochs, which was not kept") as caught:
+        built(tunable(), store, kind="rewind")
+    assert "`expunge train tiny-mlp -o RUN`" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_building_leaves_the_original_and_its_past_as_they_are(tmp_path, kind):
+    problem = rewindable()
+    before = weights_hash(problem.original), weights_hash(problem.halfway)
+    built(problem, Store(tmp_path), kind=kind)
+    assert (weights_hash(problem.original), weights_hash(problem.halfway)) == before
 
 
 def test_a_class_short_of_holdout_rows_is_filled_up_with_changed_copies(store):
@@ -201,6 +229,24 @@ def test_seed_and_forget_rows_decide_a_twin_of_the_same_rows_too(store):
     assert len(set(keys)) == 3
 
 
+@pytest.mark.parametrize(("kind", "shared"), [("fresh", True), ("rewind", True), ("finetune", False)])
+def test_a_twin_that_was_not_trained_for_these_rows_serves_others_of_the_same_classes(tmp_path, kind, shared):
+    problem, store = rewindable(), Store(tmp_path)
+    one, other = (built(asked, store, kind=kind) for asked in (problem, replace(problem, forget=problem.forget + 3)))
+    assert (one.model == other.model) == shared
+    assert len(list((tmp_path / "model").iterdir())) == (1 if shared else 2)
+
+
+def test_a_fresh_twin_serves_another_original_of_the_same_rows_and_a_rewound_one_another_past(store):
+    problem = rewindable()
+    other = problem.recipe.fresh((6,), seed=77)
+    elsewhere, earlier = replace(problem, original=other), replace(problem, halfway=other)
+    assert built(problem, store, kind="fresh").model == built(elsewhere, store, kind="fresh").model
+    assert built(problem, store, kind="rewind").model == built(elsewhere, store, kind="rewind").model
+    assert built(problem, store, kind="rewind").model != built(earlier, store, kind="rewind").model
+    assert not np.allclose(built(problem, store, kind="fresh").gold, built(elsewhere, store, kind="fresh").gold)
+
+
 def test_the_hash_of_weights_sees_every_number():
     model = tunable().recipe.fresh((6,), seed=0)
     before = weights_hash(model)
@@ -211,5 +257,5 @@ def test_the_hash_of_weights_sees_every_number():
 
 
 def test_an_unknown_kind_names_the_known(store):
-    with pytest.raises(ConfigError, match="kind: expected finetune, fresh, got 'rewind'"):
-        built(tunable(), store, kind="rewind")
+    with pytest.raises(ConfigError, match="kind: expected finetune, rewind, fresh, got 'old'"):
+        built(tunable(), store, kind="old")

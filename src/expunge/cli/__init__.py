@@ -13,7 +13,7 @@ import traceback
 from cyclopts import App, CycloptsError, Parameter
 
 from expunge import __version__
-from expunge.cli import audit, bench, demo, forget, listings, report, train, tune
+from expunge.cli import attribute, audit, bench, demo, forget, listings, report, train, tune
 from expunge.cli.flags import strict
 from expunge.cli.output import complain
 from expunge.errors import ExpungeError
@@ -25,8 +25,17 @@ app = App(
     default_parameter=Parameter(converter=strict),
     suppress_keyboard_interrupt=False,  # `run` says how to go on
 )
-WORK = (demo.demo, train.train, forget.forget, audit.audit, bench.bench, tune.tune, report.report)
-LISTS = (listings.methods, listings.measures, listings.recipes, listings.data)
+WORK = (
+    demo.demo,
+    train.train,
+    forget.forget,
+    attribute.attribute,
+    audit.audit,
+    bench.bench,
+    tune.tune,
+    report.report,
+)
+LISTS = (listings.methods, listings.estimators, listings.measures, listings.recipes, listings.data)
 COMMANDS = tuple(command.__name__ for command in (*WORK, *LISTS))
 for command in (*WORK, *LISTS):
     app.command(command)
@@ -34,7 +43,7 @@ for command in (*WORK, *LISTS):
 BROKEN = 70
 STOPPED = 130
 AGAIN = dict.fromkeys(
-    ("demo", "audit", "bench", "tune"),
+    ("demo", "attribute", "audit", "bench", "tune"),
     "run the same command again: finished models are kept and it goes on from there",
 ) | dict.fromkeys(("train", "forget"), "nothing was kept: the same command starts anew")
 """Command -> how to go on where it was stopped."""

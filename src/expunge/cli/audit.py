@@ -16,7 +16,7 @@ from expunge.bench.audit import audit as run_audit
 from expunge.bench.fleets import shadow_plan
 from expunge.bench.result import check_classes
 from expunge.bench.stored import audit_stored, foresee_stored, read_stored
-from expunge.cli.output import DryRun, Json, err, out, progress, show
+from expunge.cli.output import DryRun, Json, err, progress, show_plan
 from expunge.cli.plan import describe_fleet, describe_plan
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
 from expunge.data import joined
@@ -87,7 +87,7 @@ def audit(
         command = spelled("audit", str(unlearned[0]), **given, **after)
         arrays = read_stored(unlearned[0])
         if dry_run:
-            return _planned(describe_plan({}, foresee_stored(arrays, chosen)), as_json)
+            return show_plan(describe_plan({}, foresee_stored(arrays, chosen)), as_json)
         result = audit_stored(arrays, policy=chosen, seed=seed, source=unlearned[0].name, command=command)
         return _present(result, place, rows, as_json)
     check_gold(gold)
@@ -99,7 +99,7 @@ def audit(
     check_classes(made[0].problem.recipe)
     if dry_run:
         kept = max(relearn, PLANTED_GOLD if planted else 0)
-        return _planned(_plan(made, chosen, shelf, gold=gold, shadows=shadows, kept=kept, seed=seed), as_json)
+        return show_plan(_plan(made, chosen, shelf, gold=gold, shadows=shadows, kept=kept, seed=seed), as_json)
     elsewhere = {"data": data, "store": store, "device": None if device == "cpu" else device, "code": code}
     more = {"shadows": shadows or None, "relearn": relearn or None, "planted": planted or None}
     given = {"gold": gold, **more, **given, **elsewhere, **after}
@@ -111,7 +111,7 @@ def audit(
         result = run_audit(
             made[0].problem,
             made[0].unlearned if single else [run.unlearned for run in made],
-            originals=() if single else _originals(made),
+            originals=() if single else [run.parent.model for run in made],
             gold=gold,
             shadows=shadows,
             relearn=relearn,
@@ -128,20 +128,9 @@ def audit(
     return _present(result, place, rows, as_json)
 
 
-def _planned(plan: dict[str, Any], as_json: bool) -> int:
-    show(plan) if as_json else out().print(plan["sentence"], markup=False, soft_wrap=True)
-    return 0
-
-
 def _present(result: Result, place: Path, rows: bool, as_json: bool) -> int:
     present((result if rows else result.strip_rows()).data, place, as_json)
     return EXIT[result.verdict]
-
-
-def _originals(made: Sequence[UnlearnedRun]) -> list[Any]:
-    """The original behind each unlearned model; runs of one folder share one module."""
-    known = {run.parent.path.resolve(): run.parent.model for run in made}
-    return [known[run.parent.path.resolve()] for run in made]
 
 
 def _plan(

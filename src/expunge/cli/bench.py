@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
 
+from expunge.attribution.subsets import subset_masks
 from expunge.audit.foresight import foresee_method
 from expunge.bench.bench import run_suite
+from expunge.bench.chosen import as_many
 from expunge.bench.fleets import shadow_plan
+from expunge.bench.matching import HEADINGS as MATCHING
+from expunge.bench.matching import matching_summary
 from expunge.bench.result import check_classes
 from expunge.bench.suite import Suite, load_suite, suites
-from expunge.bench.summary import HEADINGS, summary
-from expunge.cli.output import DryRun, Json, out, progress, show, table
+from expunge.bench.summary import APART, HEADINGS, by_size, known, summary
+from expunge.cli.output import DryRun, Json, out, progress, show, show_plan, table
 from expunge.cli.plan import describe_fleet, describe_plan
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
-from expunge.data import Rows, joined, load
+from expunge.data import ForgetSet, Rows, joined, load
 from expunge.errors import ConfigError
 from expunge.fleet import role_seeds, same_rows
 from expunge.fleet.task import Mask
@@ -58,15 +63,13 @@ def bench(
     if not suite:
         raise ConfigError("bench: expected the name of a suite", hint="`expunge bench --list` names them")
     chosen = load_suite(suite)
-    recipe, shelf = find_recipe(chosen.recipe), shelf_at(store)
+    recipe, shelf = chosen.on_data(find_recipe(chosen.recipe)), shelf_at(store)
     check_classes(recipe)
     if dry_run:
-        plan = _plan(chosen, recipe, shelf, data)
-        show(plan) if as_json else out().print(plan["sentence"], markup=False, soft_wrap=True)
-        return 0
+        return show_plan(_plan(chosen, recipe, shelf, data), as_json)
     folder = named(out_folder or Path(f"bench-{chosen.name}"))
     for forget_set in chosen.forget:
-        free(_place(folder, chosen, forget_set.text))
+        free(_place(folder, chosen, forget_set))
     elsewhere = None if device == "cpu" else device
     command = spelled("bench", suite, data=data, store=store, device=elsewhere, out=out_folder)
     found = []
@@ -74,29 +77,59 @@ def bench(
         for result in run_suite(
             chosen, recipe, store=shelf, command=command, data=data, executor=executor, device=device, progress=bar
         ):
-            present(result, _place(folder, chosen, result["problem"]["forget"]), as_json)
+            problem = result["problem"]
+            present(result, _place(folder, chosen, ForgetSet(problem["forget"], problem["forget_seed"])), as_json)
             found.append(result)
-    if len(found) > 1 and not as_json:
-        out().print(f"\nmeans over {len(found)} forget sets, with standard errors:", markup=False)
-        table(list(HEADINGS), [_cells(line) for line in summary(found)])
+    if as_json:
+        return 0
+    if chosen.table == "matching":
+        _present_matching(found)
+    elif len(found) > 1:
+        for size, group in by_size(found).items():
+            _present_means(size, group)
     return 0
 
 
-def _cells(line: dict[str, Any]) -> list[str]:
+def _present_matching(results: list[dict[str, Any]]) -> None:
+    """Distances over their nulls and costs: of every forget set, and of all of them together."""
+    for result in results:
+        out().print(f"\n{result['problem']['forget']}: KLoM P95 over the null, 1 is gold", markup=False)
+        lines = matching_summary([result])
+        table(list(MATCHING), [_cells(line, MATCHING) for line in lines])
+    if len(results) > 1:
+        out().print(f"\nmeans over {len(results)} forget sets, with standard errors:", markup=False)
+        table(list(MATCHING), [_cells(line, MATCHING) for line in matching_summary(results)])
+
+
+def _present_means(size: int, results: list[dict[str, Any]]) -> None:
+    """What several results of one size say together: the table, and what is said of easy and hard rows apart."""
+    sets, lines = len({result["problem"]["forget"] for result in results}), summary(results)
+    draws = "" if sets == len(results) else f", {len(results)} draws"
+    out().print(f"\n{size:,} forget rows, means over {sets} forget sets{draws}, with standard errors:", markup=False)
+    table(list(HEADINGS), [_cells(line, HEADINGS) for line in lines])
+    apart = known(lines, APART)
+    if len(apart) > 1:
+        out().print("\nforget rows that at least half of gold get right (easy), and the others (hard):", markup=False)
+        table(apart, [_cells(line, apart) for line in lines])
+
+
+def _cells(line: dict[str, Any], headings: Sequence[str]) -> list[str]:
     """A line of the summary as text."""
     cells = []
-    for heading in HEADINGS[1:]:
+    for heading in headings[1:]:
         one = line[heading]
         error = "" if not one or one["error"] is None else f" ± {one['error']:.3f}"
         cells.append("-" if one is None else f"{one['mean']:.3f}{error}")
     return [str(line["method"]), *cells]
 
 
-def _place(folder: Path, suite: Suite, forget: str) -> Path:
-    """The folder of one result: the one given, with the forget set behind where there are several."""
+def _place(folder: Path, suite: Suite, forget: ForgetSet) -> Path:
+    """The folder of one result: the one given; of several, with the forget set behind; of several draws, its seed."""
     if len(suite.forget) == 1:
         return folder
-    behind = "".join(c if c.isalnum() else "-" for c in forget)
+    several = len({one.seed for one in suite.forget}) > 1
+    named = f"{forget.text}-seed-{forget.seed}" if several else forget.text
+    behind = "".join(c if c.isalnum() else "-" for c in named)
     return folder.with_name(f"{folder.name}-{behind}")
 
 
@@ -113,9 +146,18 @@ def _plan(suite: Suite, recipe: Recipe, store: Store, data: Path | None) -> dict
         "originals": fleet(train, same_rows(train, np.arange(len(train)), suite.originals), "original", weights=True)
     }
     for forget_set in suite.forget:
-        forget = checked_forget(forget_set.indices(train), len(train))
+        forget = checked_forget(as_many(forget_set).indices(train), len(train))
         retain = np.setdiff1d(np.arange(len(train)), forget)
-        parts[f"gold, {forget_set.text}"] = fleet(train, same_rows(train, retain, suite.gold + suite.originals), "gold")
+        draw = f", seed {forget_set.seed}" if forget_set.seed else ""
+        parts[f"gold, {forget_set.text}{draw}"] = fleet(
+            train, same_rows(train, retain, suite.gold + suite.originals), "gold"
+        )
+        if suite.oracles:
+            masks = same_rows(train, retain, suite.oracles)
+            parts[f"gold to match, {forget_set.text}{draw}"] = fleet(train, masks, "gold to match", weights=True)
+    if suite.subsets:
+        masks = subset_masks(suite.subsets, len(train), share=suite.subset_share, seed=suite.seed)
+        parts["subsets"] = fleet(train, masks, "subset")
     if suite.shadows:
         sampled = joined(train, splits.holdout)
         parts["shadows"] = fleet(sampled, shadow_plan(len(sampled), suite.shadows, seed=suite.seed)[0], "shadow")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
+from expunge.attribution import Estimator
 from expunge.errors import ConfigError
 from expunge.methods import Method
 
@@ -52,7 +53,7 @@ def configured(kind: type[Method], flags: Sequence[str]) -> Method:
     return made
 
 
-def described(kind: type[Method]) -> list[tuple[str, object, str]]:
+def described(kind: type[Method] | type[Estimator]) -> list[tuple[str, object, str]]:
     """(flag, default, help) of every hyper-parameter; the help is the string below the field."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(tree, ast.ClassDef)

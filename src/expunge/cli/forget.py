@@ -7,11 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from expunge.attribution.named import configured as estimator_of
 from expunge.cli.flags import configured
 from expunge.cli.output import DryRun, Json, out, progress, show, table
 from expunge.data import ForgetSet
+from expunge.methods import Method
 from expunge.methods import method as find_method
-from expunge.runs import Accuracy, accuracies, check_new, forget_run, open_run
+from expunge.runs import Accuracy, accuracies, check_new, forget_run, latest_subsets, open_run
+from expunge.store import Store
 
 
 def forget(
@@ -23,6 +26,7 @@ def forget(
     rows_seed: int = 0,
     seed: int = 0,
     data: Path | None = None,
+    store: Path | None = None,
     device: str = "cpu",
     code: Path | None = None,
     dry_run: DryRun = False,
@@ -39,6 +43,8 @@ def forget(
         rows_seed: Of the draw of forget rows.
         seed: Of the method.
         data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
+        store: Where `expunge attribute --subsets` kept models, for methods that predict from them; by default
+            EXPUNGE_STORE, or .expunge here.
         device: Where to compute, such as cpu or cuda.
         code: Your own file that holds the model, where its recipe names one (the file is executed).
         dry_run: Say what would be done, and do nothing.
@@ -61,8 +67,11 @@ def forget(
             f"would forget {len(problem.forget)} of {len(problem.rows)} rows by {method} into {out_folder}"
         )
         return 0
+    subsets = latest_subsets(parent.recipe, parent.splits.train, Store(store)) if _predicts_from(chosen) else None
     with progress() as bar:
-        made, unlearned = forget_run(parent, forget_set, chosen, out_folder, seed=seed, device=device, progress=bar)
+        made, unlearned = forget_run(
+            parent, forget_set, chosen, out_folder, seed=seed, device=device, subsets=subsets, progress=bar
+        )
     before, after = accuracies(problem.original, problem), accuracies(made.model, problem)
     fraction = unlearned.cost.visits / (parent.recipe.epochs * len(problem.retain))
     if as_json:
@@ -85,6 +94,12 @@ def forget(
     out().print(unlearned.notes.get("warning") or diagnosis(before, after), markup=False)
     out().print(f"next: expunge audit {out_folder} --gold 64", markup=False)
     return 0
+
+
+def _predicts_from(method: Method) -> bool:
+    """Whether the method's estimator needs models on random subsets of the rows."""
+    named = method.settings().get("estimator")
+    return named is not None and "subsets" in estimator_of(str(named)).needs
 
 
 def diagnosis(before: Accuracy, after: Accuracy) -> str:

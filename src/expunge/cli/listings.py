@@ -1,4 +1,4 @@
-"""`expunge methods | measures | recipes | data`: what there is; with a name, its page."""
+"""`expunge methods | estimators | measures | recipes | data`: what there is; with a name, its page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from expunge.attribution import ESTIMATORS, Estimator
+from expunge.attribution import estimator as find_estimator
 from expunge.audit import MEASURES, Measure
 from expunge.audit.registry import MODES
 from expunge.cli.flags import described
@@ -18,6 +20,8 @@ from expunge.methods import method as find_method
 from expunge.training.recipes import MEASURED, RECIPES
 from expunge.training.recipes import recipe as find_recipe
 
+ESTIMATOR_HEADINGS = ("estimator", "what", "needs", "rows", "does", "source")
+"""rows: those that it answers for, any or only those that subset models or a training were watched on."""
 COST = (
     "c: a training, u: an unlearning run, beside passes over the rows; originals come on top, and gold models serve "
     "every measure."
@@ -45,6 +49,19 @@ def methods(name: str = "", *, as_json: Json = False) -> int:
         for kind in METHODS.values()
     ]
     _listing(["method", "what", "needs", "forgets", "stochastic"], lines, as_json)
+    return 0
+
+
+def estimators(name: str = "", *, as_json: Json = False) -> int:
+    """The estimators of data attribution; with a name, its source, idea, deviations, cost and settings.
+
+    Args:
+        name: One of them.
+        as_json: Plain data instead of a table.
+    """
+    if name:
+        return _estimator_page(name, as_json)
+    _listing(list(ESTIMATOR_HEADINGS), [estimator_cells(kind) for kind in ESTIMATORS.values()], as_json)
     return 0
 
 
@@ -108,6 +125,28 @@ def summary(kind: type[Any]) -> str:
     return first.partition(": ")[2] or first
 
 
+def estimator_cells(kind: type[Estimator]) -> list[str]:
+    """A line of the table of estimators."""
+    return [
+        kind.name(),
+        summary(kind),
+        ", ".join(sorted(kind.needs)) or "-",
+        "any" if kind.any_rows else "watched",
+        "predicts, ranks" if kind.predicts else "ranks",
+        kind.paper,
+    ]
+
+
+def setting_of(flag: str) -> str:
+    """A flag as a setting is written behind an estimator's name.
+
+    Example:
+        >>> setting_of("--some-thing")
+        'some_thing'
+    """
+    return flag.lstrip("-").replace("-", "_")
+
+
 def measure_cells(measure: Measure) -> list[str]:
     """Name, mode, models (a line each), cost, null and summary: a line of the table of measures."""
     models = "\n".join(_count(measure.least[role], advised, role) for role, advised in measure.advised.items())
@@ -163,6 +202,18 @@ def _method_page(name: str, as_json: bool) -> int:
         return 0
     out().print(page + "\n", markup=False)
     table(["flag", "default", "what"], flags)
+    return 0
+
+
+def _estimator_page(name: str, as_json: bool) -> int:
+    kind = find_estimator(name)
+    page = inspect.getdoc(sys.modules[kind.__module__]) or ""
+    settings = [[setting_of(flag), str(default), text] for flag, default, text in described(kind)]
+    if as_json:
+        show({"name": name, "page": page, "settings": settings, "needs": sorted(kind.needs)})
+        return 0
+    out().print(page + "\n", markup=False)
+    table(["setting", "default", "what"], settings)
     return 0
 
 

@@ -28,14 +28,14 @@ EVERY = 10.0
 
 
 def out() -> Console:
-    """The console of results; wide where nobody looks at it."""
+    """The console of results; wide where nobody looks at it. No emoji: `class:cat:20` is no picture of a cat."""
     width = None if sys.stdout.isatty() else 160
-    return Console(width=width, highlight=False, soft_wrap=False, color_system=_colours())
+    return Console(width=width, highlight=False, soft_wrap=False, emoji=False, color_system=_colours())
 
 
 def err() -> Console:
     """The console of progress and complaints."""
-    return Console(stderr=True, highlight=False, color_system=_colours())
+    return Console(stderr=True, highlight=False, emoji=False, color_system=_colours())
 
 
 def _colours() -> Literal["auto"] | None:
@@ -46,6 +46,12 @@ def _colours() -> Literal["auto"] | None:
 def show(data: Any) -> None:  # noqa: ANN401  (json is what it is)
     """Plain data on stdout, for programs."""
     print(json.dumps(data, indent=1))
+
+
+def show_plan(plan: dict[str, Any], as_json: bool) -> int:
+    """What long work would take, as plain data or as its sentence; the exit code."""
+    show(plan) if as_json else out().print(plan["sentence"], markup=False, soft_wrap=True)
+    return 0
 
 
 def complain(message: str, hint: str = "") -> None:

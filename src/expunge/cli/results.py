@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,6 +12,7 @@ from expunge.cli.output import out, show
 from expunge.errors import StoreError
 from expunge.fleet import Executor, Here, Local
 from expunge.report import print_table, write_page
+from expunge.report.tuning_result import KIND as TUNING
 from expunge.runs import check_place
 from expunge.store import Contents, holds, write
 from expunge.store import Store as Shelf
@@ -60,6 +62,25 @@ def workers(device: str, processes: int | None) -> AbstractContextManager[Execut
     """
     check_device(device)
     return Local(processes) if device == "cpu" else nullcontext(Here())
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """A result in a file of plain JSON, as `python -m benchmarks tuning --out` writes it.
+
+    Nothing seals such a file, so audits, whose verdict somebody may rely on, are read from folders alone.
+
+    Raises:
+        StoreError: it is no such file.
+    """
+    hint = "python -m benchmarks tuning --out FILE writes one; an audit's result is a folder"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: expected a result in JSON, got {type(error).__name__}: {error}", hint) from None
+    kind = found.get("kind") if isinstance(found, dict) else type(found).__name__
+    if kind != TUNING:
+        raise StoreError(f"{path}: expected a result of kind {TUNING!r}, got {kind!r}", hint)
+    return dict(found)
 
 
 def spelled(*words: str, **options: object) -> str:

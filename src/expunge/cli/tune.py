@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
-from expunge.cli.output import DryRun, Json, out, progress, show, table
+from expunge.cli.output import DryRun, Json, out, progress, show, show_plan, table
 from expunge.cli.results import shelf_at, workers
 from expunge.data import ForgetSet
+from expunge.fleet.executor import cores
 from expunge.methods import Method
-from expunge.problem import Problem
 from expunge.runs import open_run
-from expunge.tuning import Trial, Tuning
+from expunge.tuning import Trial, Tuning, plan
 from expunge.tuning import tune as run_tuning
-from expunge.tuning.tune import candidates
-from expunge.tuning.twins import divide
+from expunge.tuning.rules import way
 
 SHOWN = 10
 """Trials in the table; all of them are in the JSON."""
@@ -32,8 +30,8 @@ def tune(
     trials: int = 24,
     twins: int = 3,
     seeds: int = 2,
-    kind: str = "finetune",
-    objective: str = "twin",
+    kind: str = "auto",
+    objective: str = "auto",
     guard: float = 0.02,
     budget: float | None = None,
     seed: int = 0,
@@ -47,34 +45,46 @@ def tune(
     """Choose a method's settings on twin problems, whose gold is the run's own model; exit code 3: nothing to choose.
 
     Args:
-        method: A name from `expunge methods` that can be tuned, or auto for all of them.
+        method: A name from `expunge methods` that can be tuned, or auto: all of them under one budget.
         run: A folder made by `expunge train`.
         rows: Which rows are to be forgotten, as for `expunge forget`.
         rows_seed: Of the draw of forget rows.
         trials: Settings tried, of all methods together.
         twins: Twins to tune on; fewer where holdout rows run out.
         seeds: Runs of each setting that reaches the second round, on each twin.
-        kind: finetune (the model is trained on) or fresh (a new one is trained).
-        objective: twin, or a rival that needs no twin: holdout, accuracy or close.
+        kind: finetune (the model is trained on), rewind (from half of its training on), fresh (a new one is
+            trained), or auto: what did best on such rows.
+        objective: twin, a rival that needs no twin (holdout, accuracy or close), or auto: what did best on such rows.
         guard: Accuracy on unseen rows that a setting may lose.
-        budget: Most row visits of all trials, as a share of one retraining.
+        budget: Most row visits of all trials, of all methods together, as a share of one retraining.
         seed: Of twins, draws and runs.
         data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
         store: Folder of finished twins and trials; by default EXPUNGE_STORE, or .expunge here.
         processes: Worker processes; by default one per core.
         code: Your own file that holds the model, where its recipe names one (the file is executed).
-        dry_run: Say what would be run, and do nothing.
+        dry_run: Say what would be run and what that costs beside one retraining, and do nothing.
         as_json: Every trial as plain data instead of a table.
     """
     forget_set = ForgetSet(rows, rows_seed)
     shelf = shelf_at(store)
     parent = open_run(run, data=data, code=code)
-    problem = parent.problem(forget_set.indices(parent.splits.train), forget_set.kind)
+    rewound = way(objective, kind, forget_set.kind).kind == "rewind"
+    problem = parent.problem(forget_set.indices(parent.splits.train), forget_set.kind, halfway=rewound)
     if dry_run:
-        asked = {"trials": trials, "twins": twins, "seeds": seeds, "seed": seed}
-        plan = _plan(method, problem, kind=kind, objective=objective, **asked)
-        show(plan) if as_json else out().print(plan["sentence"], markup=False, soft_wrap=True)
-        return 0
+        foreseen = plan(
+            method,
+            problem,
+            trials=trials,
+            twins=twins,
+            seeds=seeds,
+            kind=kind,
+            objective=objective,
+            budget=budget,
+            seed=seed,
+            store=shelf,
+            at_once=processes or cores(),
+        )
+        return show_plan(foreseen.to_json(), as_json)
     with workers("cpu", processes) as executor, progress() as bar:
         found = run_tuning(
             method,
@@ -106,6 +116,8 @@ def _print(found: Tuning, run: Path, rows: str, rows_seed: int) -> None:
     table([""] * len(headings), [_line(trial) for trial in nothing])
     for one in found.checks:
         console.print(f"  {'ok' if one.holds else 'NO'}  {one.name}: {one.detail}", markup=False, soft_wrap=True)
+    for text in (*found.warnings, *([found.why] if found.why else [])):
+        console.print(f"  --  {text}", markup=False, soft_wrap=True)
     spent = (found.cost["twins"] + found.cost["trials"]) / found.cost["retraining"]
     console.print(f"\ncost: {spent:.1f} times the row visits of one retraining", markup=False)
     if found.method is None:
@@ -140,28 +152,3 @@ def _command(method: Method, run: Path, rows: str, rows_seed: int = 0) -> str:
     asked = ["--rows", rows, *(["--rows-seed", str(rows_seed)] if rows_seed else [])]
     words = ["expunge", "forget", str(run), *asked, "--method", method.name(), *flags, "-o", "UNLEARNED"]
     return shlex.join(words)
-
-
-def _plan(
-    method: str,
-    problem: Problem,
-    *,
-    trials: int,
-    twins: int,
-    seeds: int,
-    kind: str,
-    objective: str,
-    seed: int,
-) -> dict[str, Any]:
-    """Twins and unlearning runs."""
-    names = [one.name() for one in candidates(method, problem)]
-    there = len(divide(problem, twins, seed=seed)[0].auxiliary) if objective == "twin" else 0
-    runs = trials + max(1, trials // 3) * max(0, max(1, there) * seeds - 1)
-    made = f"{there} twins ({kind})" if there else "no twin"
-    return {
-        "methods": names,
-        "twins": there,
-        "kind": kind,
-        "unlearning_runs": runs,
-        "sentence": f"{made}, then about {runs} runs of {', '.join(names)}",
-    }

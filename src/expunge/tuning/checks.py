@@ -17,9 +17,13 @@ from expunge.tuning.twins import Twin, both_margins
 MEMORY = (0.5, 2.0)
 """Ratio of the two memories that counts as alike."""
 LIKE = 0.6
-"""AUROC above which auxiliary and forget rows are different kinds of rows."""
+"""AUROC above which auxiliary and forget rows may be different kinds of rows."""
+UNLIKE = 0.75
+"""AUROC above which they are, unless so few rows reach it by chance: then nothing is chosen."""
 POWER = 2.0
-"""Start over what a change of seed does to check rows; below it, there is nothing to tune for."""
+"""Start over what a change of seed does to check rows; below it, there is little to tune for."""
+NO_POWER = 1.0
+"""The same; below it, what there is to forget is less than what a change of seed does: then nothing is chosen."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def checks(problem: Problem, twins: Sequence[Twin], *, kind: str, seed: int) -> 
     right = float(np.mean([(twin.start[:n] > 0).mean() for twin, n in zip(twins, count, strict=True)]))
     aim = float((forget > 0).mean())
     like = float(np.mean([likeness(problem, twin, seed=seed) for twin in twins]))
+    unlike = like > max(UNLIKE, by_chance(len(problem.forget), min(count)))
     begun = float(np.mean([np.abs(twin.start - twin.gold)[:n].mean() for twin, n in zip(twins, count, strict=True)]))
     other = float(np.mean([np.abs(twin.start - twin.gold)[n:].mean() for twin, n in zip(twins, count, strict=True)]))
     power = 0.0 if begun == 0 else begun / other if other > 0 else np.inf
@@ -83,7 +88,10 @@ def checks(problem: Problem, twins: Sequence[Twin], *, kind: str, seed: int) -> 
             like,
             f"<= {LIKE:g}",
             like <= LIKE,
-            f"a linear classifier tells auxiliary from forget rows by their inputs with an AUROC of {like:.2f}",
+            f"a linear classifier tells auxiliary from forget rows by their inputs with an AUROC of {like:.2f}"
+            + (f", above {UNLIKE:g}: what suits the ones need not suit the others" if unlike else "")
+            + (", which so few rows may reach by chance" if like > UNLIKE and not unlike else ""),
+            decisive=unlike,
         ),
         Check(
             "power",
@@ -92,9 +100,23 @@ def checks(problem: Problem, twins: Sequence[Twin], *, kind: str, seed: int) -> 
             power >= POWER,
             f"the twin lies {begun:.2f} nats from its gold on the rows to forget, {other:.2f} on rows that neither saw"
             + ("" if power >= POWER else ": nothing to forget at this resolution"),
-            decisive=kind == "fresh" or begun == 0,
+            decisive=begun == 0 or (kind == "fresh" and power < NO_POWER),
         ),
     )
+
+
+def by_chance(ours: int, theirs: int) -> float:
+    """AUROC that rows of one kind exceed about once in forty times: two standard errors of Mann and Whitney's U.
+
+    Args:
+        ours: Rows of one sort, >= 1.
+        theirs: Rows of the other, >= 1.
+
+    Example:
+        >>> round(by_chance(12, 17), 2), round(by_chance(100, 100), 2)
+        (0.72, 0.58)
+    """
+    return 0.5 + 2 * float(np.sqrt((ours + theirs + 1) / (12 * ours * theirs)))
 
 
 def likeness(problem: Problem, twin: Twin, *, seed: int) -> float:

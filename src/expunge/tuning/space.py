@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from expunge.errors import NeedsError
+from expunge.methods import Method
 from expunge.methods.search import Choice, Log, NearOne, Search, Space, Whole
 
 if TYPE_CHECKING:
@@ -63,3 +64,11 @@ def _setting(space: Space, drawn: Any) -> Any:  # noqa: ANN401  (whatever the se
             return values[drawn]
         case _:
             return drawn
+
+
+def usual(method: type[Method]) -> dict[str, Any]:
+    """The method's defaults for what is searched; a setting that has but one value while tuning has that."""
+    spaces = method.search.items()
+    fixed = {name: one.values[0] for name, one in spaces if isinstance(one, Choice) and len(one.values) == 1}
+    made = method(**fixed)
+    return {name: getattr(made, name) for name in method.search}

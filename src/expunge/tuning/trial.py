@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,11 @@ from expunge.audit.margins import margins
 from expunge.bench.cell import KIND, Cell, cell_job
 from expunge.data import Indices, joined
 from expunge.errors import DivergedError
-from expunge.fleet import Executor, shelve
-from expunge.fleet.task import pack
+from expunge.fleet import Executor
 from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.store import Contents, Store, key_of
-from expunge.training import Cost, member_mask, weights_hash
+from expunge.training import Cost, weights_hash
 from expunge.tuning.twins import Twin, both_margins
 
 OBJECTIVES = ("twin", "holdout", "accuracy", "close")
@@ -86,34 +85,22 @@ def of_truth(problem: Problem, guide: Indices, check: Indices, unseen: Indices, 
     if not store.has("model", key):
         store.put(key, Contents("model", {}, weights={"weights": problem.original.state_dict()}))
     test = joined(problem.holdout.take(check), problem.holdout.take(unseen))
-    parts = joined(problem.rows.take(problem.forget)), test
-    start = both_margins(problem.original, *parts)
-    asked = Problem(
-        recipe=problem.recipe,
-        rows=problem.rows,
-        forget=problem.forget,
-        holdout=problem.holdout.take(guide),
-        test=test,
-        original=problem.original,
-        kind=problem.kind,
-    )
+    start = both_margins(problem.original, problem.rows.take(problem.forget), test)
+    asked = replace(problem, holdout=problem.holdout.take(guide), test=test)
     return Scene(asked, key, start, start, len(unseen))
 
 
 def cell(scene: Scene, method: type[Method], settings: dict[str, Any], seed: int, store: Store) -> Cell:
     """The run of one setting on one scene, as data."""
     problem = scene.problem
-    return Cell(
-        recipe=problem.recipe.to_dict(),
-        rows=shelve(store, problem.rows),
-        holdout=shelve(store, problem.holdout),
-        test=shelve(store, problem.test),
-        size=len(problem.rows),
-        forget=pack(member_mask(problem.rows, problem.forget)),
+    return Cell.of(
+        store,
+        problem.recipe,
+        (problem.rows, problem.holdout, problem.test),
+        problem.forget,
         kind=problem.kind,
         original=scene.model,
-        method=method.name(),
-        settings=method(**settings).settings(),
+        method=method(**settings),
         seed=seed,
     )
 
@@ -140,18 +127,23 @@ def trial_job(job: dict[str, Any]) -> list[str]:
 
 def numbers(scene: Scene, one: Cell, store: Store, *, objective: str) -> Numbers | None:
     """What a finished cell came to; None where it diverged or put out something that is not finite."""
+    found = finished(scene, one, store)
+    if found is None:
+        return None
+    return compare(scene, found, Cost.from_dict(store.get(KIND, one.id).facts["cost"]).visits, objective=objective)
+
+
+def finished(scene: Scene, one: Cell, store: Store) -> FloatArray | None:
+    """`[forget + test]` margins that a finished cell put out, nats; None where it diverged or they are not finite."""
     if store.has(FAILED, one.id):
         return None
-    folder = store.get(KIND, one.id)
-    logits = folder.array("logits")
+    logits, problem = store.get(KIND, one.id).array("logits"), scene.problem
     if not np.isfinite(logits).all():
         return None
-    problem = scene.problem
     after = len(problem.rows) + len(problem.holdout)
     at = np.concatenate([problem.forget, after + np.arange(len(problem.test))])
     labels = np.concatenate([problem.rows.labels.numpy()[problem.forget], problem.test.labels.numpy()])
-    found = margins(logits[at], labels)
-    return compare(scene, found, Cost.from_dict(folder.facts["cost"]).visits, objective=objective)
+    return margins(logits[at], labels)
 
 
 def unchanged(scene: Scene, *, objective: str) -> Numbers:

@@ -2,7 +2,11 @@
 
 Source:     own proposal on the construction of arXiv:2408.11433; see `methods/twin_problem.py`. Experimental.
 Kinds:      finetune    the original trained further on its rows and the auxiliary ones: costs a few epochs
-            fresh       a new model trained on all of them: costs a retraining, has the structure of the true problem
+            rewind      the original as it was after half of its training, trained to the end of the recipe's
+                        schedule on all of them: costs half a retraining, and needs that checkpoint
+            fresh       a new model trained on all of them: costs a retraining, has the structure of the true problem;
+                        one serves every forget set that asks for as many rows of the same classes
+Deviations: the optimiser of a rewound twin starts anew, its momentum at zero, since checkpoints hold weights alone.
 Holdout:    divided by row before anything runs: auxiliary rows of every twin, rows that methods may look at (guide),
             rows that utility is measured on (check), and rows that tuning never touches (audit).
 """
@@ -10,6 +14,7 @@ Holdout:    divided by row before anything runs: auxiliary rows of every twin, r
 from __future__ import annotations
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,16 +24,24 @@ from torch import nn
 
 from expunge.audit.jackknife import FloatArray
 from expunge.audit.margins import margins
-from expunge.data import Indices, MemoryRows, Rows, joined
+from expunge.data import Indices, MemoryRows, Rows
 from expunge.errors import NeedsError, check
 from expunge.fleet import shelve
-from expunge.methods.twin_problem import NONE, auxiliary_counts, auxiliary_rows, draw_auxiliary, twin_model
+from expunge.methods.twin_problem import (
+    NONE,
+    auxiliary_counts,
+    auxiliary_rows,
+    draw_auxiliary,
+    twin_model,
+    twin_problem,
+)
 from expunge.problem import Problem
 from expunge.seeds import derive, numpy_generator
 from expunge.store import Contents, Store, key_of
-from expunge.training import Cost, Run, fit, predict, weights_hash
+from expunge.training import Cost, Run, fit, input_shape, predict, train_on, weights_hash
+from expunge.training.cost import FORWARD_SHARE
 
-KINDS = ("finetune", "fresh")
+KINDS = ("finetune", "rewind", "fresh")
 EPOCHS = 30
 """Most passes of a finetuned twin."""
 SHARE = 0.2
@@ -51,12 +64,6 @@ class Twin:
     """`[forget + check]` margins of the twin: where every method begins, nats."""
     cost: Cost
     notes: dict[str, Any]
-
-    @property
-    def fingerprints(self) -> tuple[str, str, str]:
-        """Of its rows, guide and check rows."""
-        parts = self.problem.rows, self.problem.holdout, self.problem.test
-        return parts[0].fingerprint, parts[1].fingerprint, parts[2].fingerprint
 
 
 @dataclass(frozen=True)
@@ -123,53 +130,120 @@ def build(
         parts: From `divide`.
         counts: Class -> auxiliary rows.
         at: Which of the draws.
-        kind: "finetune" or "fresh".
+        kind: "finetune", "rewind" or "fresh".
         seed: Root seed of the twins.
         store: Where the twin and its rows lie.
+
+    Raises:
+        NeedsError: a rewound twin is asked for, and the problem does not hold where to start.
     """
-    check("kind", kind, ", ".join(KINDS), kind in KINDS)
-    own = derive(seed, "tuning/twin", at)
-    auxiliary, copies = auxiliary_rows(problem, parts.auxiliary[at], counts, seed=own)
-    rows = joined(problem.rows, auxiliary)
-    request = {
-        "twin": kind,
-        "recipe": problem.recipe.fingerprint(),
-        "original": weights_hash(problem.original),
-        "rows": shelve(store, rows),
-        "forget": hashlib.sha256(problem.forget.tobytes()).hexdigest(),
-        "seed": own,
-    }
-    key = key_of(request)
+    check_kind(problem, kind)
+    asked, auxiliary, copies = framed(problem, parts, counts, at, seed=seed)
+    request = asked_for(problem, asked.rows, at, kind=kind, seed=seed)
+    key, looked = key_of(request), asked.test
     if not store.has("model", key):
-        model, cost, notes = _train(problem, auxiliary, rows, kind, own)
+        shelve(store, asked.rows)
+        model, cost, notes = _train(problem, auxiliary, asked.rows, kind, request["seed"])
         facts = {"request": request, "cost": cost.to_dict(), "notes": notes}
         store.put(key, Contents("model", facts, weights={"weights": model.state_dict()}))
     folder = store.get("model", key)
-    model = folder.load_into(problem.recipe.fresh(tuple(rows.x.shape[1:]), seed=0), "weights")
-    looked = problem.holdout.take(parts.check)
-    forget = np.arange(len(problem.rows), len(rows))
-    twin = replace(
-        problem,
-        rows=rows,
-        forget=forget,
-        holdout=problem.holdout.take(parts.guide),
-        test=looked,
-        original=model,
-        forget_set=None,
-    )
+    model = folder.load_into(problem.recipe.fresh(input_shape(asked.rows), seed=0), "weights")
     notes = {**folder.facts["notes"], "auxiliary_rows": len(auxiliary), "augmented_rows": copies}
     gold, start = (both_margins(one, auxiliary, looked) for one in (problem.original, model))
-    return Twin(twin, key, gold, start, Cost.from_dict(folder.facts["cost"]), notes)
+    return Twin(replace(asked, original=model), key, gold, start, Cost.from_dict(folder.facts["cost"]), notes)
+
+
+def check_kind(problem: Problem, kind: str) -> None:
+    """Whether a twin of that kind can be made.
+
+    Raises:
+        ConfigError: no kind is called that.
+        NeedsError: the original as it was after half of its training is needed, and not kept.
+    """
+    check("kind", kind, ", ".join(KINDS), kind in KINDS)
+    if kind == "rewind" and problem.halfway is None:
+        half, epochs, name = problem.recipe.half, problem.recipe.epochs, problem.recipe.name
+        raise NeedsError(
+            f"kind rewind: expected the original as it was after {half} of its {epochs} epochs, which was not kept",
+            hint=f"train it anew: `expunge train {name} -o RUN` keeps that, as does fit(..., halfway=True) for "
+            "Problem(halfway=...); or take another --kind",
+        )
+
+
+def framed(
+    problem: Problem, parts: Parts, counts: dict[int, int], at: int, *, seed: int
+) -> tuple[Problem, MemoryRows, int]:
+    """A twin problem whose twin is still to be made: the original stands for it.
+
+    Args:
+        problem: The true problem; only guide and check rows of its holdout, and the auxiliary ones, are read.
+        parts: From `divide`.
+        counts: Class -> auxiliary rows.
+        at: Which of the draws.
+        seed: Root seed of the twins.
+
+    Returns:
+        The problem, its auxiliary rows, and how many of these are copies.
+    """
+    auxiliary, copies = auxiliary_rows(problem, parts.auxiliary[at], counts, seed=derive(seed, "tuning/twin", at))
+    guide, looked = (problem.holdout.take(part) for part in (parts.guide, parts.check))
+    seen = replace(problem, holdout=guide, test=looked)  # first: the audit's rows are not even looked at
+    return twin_problem(seen, auxiliary, problem.original), auxiliary, copies
+
+
+def asked_for(problem: Problem, rows: Rows, at: int, *, kind: str, seed: int) -> dict[str, Any]:
+    """All that decides a twin: of a fresh one neither the original nor which rows are to be forgotten does.
+
+    Args:
+        problem: The true problem.
+        rows: D and D_aux.
+        at: Which of the draws.
+        kind: Of the twin.
+        seed: Root seed of the twins.
+    """
+    request = {
+        "twin": kind,
+        "recipe": problem.recipe.fingerprint(),
+        "rows": rows.fingerprint,
+        "seed": derive(seed, "tuning/twin", at),
+    }
+    if kind == "rewind" and problem.halfway is not None:
+        return {**request, "halfway": weights_hash(problem.halfway)}
+    if kind == "finetune":  # its aim is the original's accuracy on the forget rows
+        forget = hashlib.sha256(problem.forget.tobytes()).hexdigest()
+        return {**request, "original": weights_hash(problem.original), "forget": forget}
+    return request
+
+
+def twin_visits(problem: Problem, added: int, kind: str) -> tuple[float, float]:
+    """Least and most row visits of training one twin; they differ where a stop rule decides.
+
+    Args:
+        problem: The true problem.
+        added: Auxiliary rows.
+        kind: Of the twin.
+    """
+    rows, recipe = len(problem.rows) + added, problem.recipe
+    if kind != "finetune":
+        passes = recipe.epochs - (recipe.half if kind == "rewind" else 0)
+        return float(passes * rows), float(passes * rows)
+    one, most = (epochs * rows + FORWARD_SHARE * (len(problem.forget) + epochs * added) for epochs in (1, EPOCHS))
+    return one, most
 
 
 def _train(
-    problem: Problem, auxiliary: MemoryRows, rows: MemoryRows, kind: str, seed: int
+    problem: Problem, auxiliary: MemoryRows, rows: Rows, kind: str, seed: int
 ) -> tuple[nn.Module, Cost, dict[str, Any]]:
     recipe = problem.recipe
     if kind == "fresh":
         trained = fit(recipe, rows, seed=seed)
         return trained.model, trained.cost, {}
     run = Run(seed, recipe.batch_size, "cpu", recipe.precision, "twin")
+    if kind == "rewind":
+        begun = deepcopy(problem.halfway)
+        assert begun is not None  # `check_kind` has seen to it
+        trained = train_on(recipe, begun, rows, np.arange(len(rows)), run, first=recipe.half)
+        return trained.model, trained.cost, {}
     model, notes = twin_model(
         problem,
         auxiliary,
