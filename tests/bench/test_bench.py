@@ -124,6 +124,7 @@ def test_the_result_has_every_part_of_the_schema(made):
 
 def test_entries_are_whole(made):
     needed = {"name", "label", "role", "paper", "settings", "accuracy", "measures", "cost", "notes", "verdict"}
+    needed |= {"explained"}
     for part in made[2]["entries"]:
         assert part.keys() == needed
         assert list(part["accuracy"]) == SPLITS

@@ -41,14 +41,11 @@ def scene(tmp_path_factory):
 @pytest.mark.parametrize("name", TUNABLE)
 def test_visits_on_a_stand_in_are_those_on_the_real_problem(scene, name):
     method = METHODS[name]
-    if name == "datamodel_matching":  # a twin has no models of subsets
-        with pytest.raises(NeedsError, match="models trained on random subsets"):
-            visits(method, scene)
-        return
     real = [method(**corner).run(scene, seed=1).cost.visits for corner in corners(method)]
     found = visits(method, scene)
     if method(**corners(method)[0]).most_visits(scene) is None:
-        assert found == Span(min(real), max(real))
+        drawn = 0.05 if name == "datamodel_matching" else 1e-12  # how many of its retain draws are the same row differs
+        assert (found.least, found.most) == pytest.approx((min(real), max(real)), rel=drawn)
     else:
         assert found.least == 0
         assert max(real) <= found.most

@@ -10,6 +10,7 @@ from expunge.audit.disagreement import disagreement
 from expunge.audit.efficacy import efficacy
 from expunge.audit.epsilon import ceiling, epsilon
 from expunge.audit.estimate import Estimate
+from expunge.audit.explained import explained
 from expunge.audit.foretold import foretold
 from expunge.audit.gaussian_kl import gaussian_kl
 from expunge.audit.gaussian_poison import GaussianPoison, gaussian_poison
@@ -65,6 +66,7 @@ __all__ = [
     "disagreement",
     "efficacy",
     "epsilon",
+    "explained",
     "final_score",
     "foretold",
     "gaussian_kl",

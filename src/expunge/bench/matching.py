@@ -1,9 +1,10 @@
 """The table of `expunge bench matching`: how far from gold, at what price, over the forget sets of a suite.
 
 Distances are KLoM P95 over the null of the same split and the same numbers of models, so that 1 is gold; `of the way`
-is the share of doing nothing's distance above the null that is left (1: as far as doing nothing, 0: gold). `cost` is
-the method's own, a share of one retraining; `attribution` what its predictions cost once, and spread over the requests
-that they serve.
+is the share of doing nothing's distance above the null that is left (1: as far as doing nothing, 0: gold). `explained`
+is the share of gold's mean change of the forget rows' logits that the method brings too (1: gold; see
+`audit/explained.py`). `cost` is the method's own, a share of one retraining; `attribution` what its predictions cost
+once, and spread over the requests that they serve.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ HEADINGS = (
     "method",
     "forget / null",
     "of the way",
+    "explained",
     "retain / null",
     "test / null",
     "U-LiRA",
@@ -52,6 +54,7 @@ def _line(results: Sequence[Json], own: Sequence[Json], nothing: Sequence[Json])
         "method": own[0]["label"],
         "forget / null": ratio("forget"),
         "of the way": over(_left),
+        "explained": over(lambda entry, _: (entry.get("explained") or {}).get("share")),
         "retain / null": ratio("retain"),
         "test / null": ratio("test"),
         "U-LiRA": over(lambda entry, _: _measure(entry, "u_lira", "forget", "value")),

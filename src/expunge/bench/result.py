@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from expunge.audit.assemble import SPLITS, Audited, Candidate, Pool, Table, audit_method, audit_one
-from expunge.audit.estimate import Estimate
+from expunge.audit.estimate import Estimate, plain_number
+from expunge.audit.explained import explained
 from expunge.audit.floors import METHOD_FLOORS
 from expunge.audit.foresight import Foresight
 from expunge.audit.jackknife import FloatArray
@@ -323,6 +324,7 @@ def _entry(label: str, table: Table, pool: Pool, logits: FloatArray, outcome: Ou
         "paper": known.paper if known else "",
         "settings": outcome.settings if outcome else {},
         "accuracy": {split: _accuracy(pool, logits, split, outcome.groups if outcome else None) for split in SPLITS},
+        "explained": _explained(pool, logits) if pool.whole else None,
         "measures": {
             name: {split: _without_rows(estimate) for split, estimate in splits.items()}
             for name, splits in table.items()
@@ -330,6 +332,13 @@ def _entry(label: str, table: Table, pool: Pool, logits: FloatArray, outcome: Ou
         "cost": _cost(outcome.costs, _retraining_visits(head, pool)) if outcome and outcome.costs else None,
         "notes": without_rows(outcome.notes) if outcome else {},
     }
+
+
+def _explained(pool: Pool, logits: FloatArray) -> Json:
+    """How much of the mean change that gold brings to the forget rows an entry brings."""
+    at = pool.splits["forget"]
+    found = explained(*(side[:, at] for side in (logits, pool.gold, pool.original)))
+    return {name: plain_number(value) for name, value in found.items()}
 
 
 def without_rows(notes: Json) -> Json:

@@ -14,6 +14,7 @@
                 name, label, role ("control", "method", "unlearned"), paper, settings {}, notes {},
                 verdict {state "pass", "fail" or "inconclusive", reasons [text]}
                 accuracy {split: {mean, low, high}}          low, high: interval over models, may be null
+                explained {share, slope, correlation}        of gold's mean change on forget rows; may be null
                 measures {measure: {split: E}}               E: value, interval, null, start, stats {}, extra {};
                                                              extra null_low, null_high: 5% and 95% of the null
                 cost {fraction, visits, seconds, forward {}, backward {}} or null
