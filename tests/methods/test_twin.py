@@ -264,7 +264,7 @@ def test_the_upper_bound_asks_gold():
     assert "gold" not in Twin.needs | Twin().needs
 
 
-@pytest.mark.parametrize("predictor", ["quota", "quota_random"])
+@pytest.mark.parametrize("predictor", ["quota", "quota_margin", "quota_random"])
 def test_a_quota_is_what_the_original_gets_wrong_in_holdout_rounded_up(predictor):
     problem = replace(problem_of(), forget=np.arange(50))  # of all classes
     notes = Twin(predictor=predictor, epochs=1).run(problem, seed=0).notes
@@ -291,6 +291,15 @@ def test_a_quota_takes_the_rows_with_the_highest_curriculum_loss(monkeypatch):
     at_random = [Twin(predictor="quota_random", epochs=1).run(problem, seed=s).notes["hard_rows"] for s in (0, 1)]
     assert len(by_loss) == len(at_random[0]) == len(at_random[1])
     assert len({tuple(by_loss), *map(tuple, at_random)}) == 3
+
+
+def test_a_quota_by_margin_takes_the_rows_that_the_original_holds_least_firmly():
+    problem = problem_of()
+    found = Twin(predictor="quota_margin", epochs=1).run(problem, seed=0).notes["hard_rows"]
+    gone = problem.rows.take(problem.forget)
+    margins = problem.recipe.task.margin(predict(problem.original, gone), gone.labels)
+    assert set(found) == set(margins.argsort()[: len(found)].tolist())
+    assert len(found) > 0
 
 
 def test_the_rate_of_the_auxiliary_rows_may_stand_in_for_the_threshold():
@@ -494,7 +503,7 @@ def test_features_are_chosen_on_the_command_line():
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"predictor": "svm"}, r"predictor: expected one of mlp, all_easy, quota, quota_random, gold, got 'svm'"),
+        ({"predictor": "svm"}, r"predictor: expected one of mlp, all_easy, quota, quota_margin, .*, gold, got 'svm'"),
         ({"loss": "kl"}, r"loss: expected one of random_label, neg_grad, got 'kl'"),
         ({"start": "gold"}, r"start: expected one of original, twin, got 'gold'"),
         ({"optimizer": "rms"}, r"optimizer: expected one of sgd, adam, adamw, got 'rms'"),

@@ -173,7 +173,8 @@ class Estimator(ABC):
         if "subsets" in self.needs and found.subsets is None:
             raise NeedsError(
                 f"{self.name()} needs models trained on random subsets of the rows",
-                hint="`expunge attribute RUN --subsets 200` trains them, `train_subsets` does so in Python",
+                hint="`expunge attribute RUN --rows SPEC --estimator datamodel --subsets 200` trains them, in Python "
+                "`train_subsets`; `expunge estimators` lists those that need none",
             )
         run = Run(seed, found.recipe.batch_size, device, found.recipe.precision, self.name(), progress)
         return self.attribute(found, run)

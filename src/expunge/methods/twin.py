@@ -70,7 +70,8 @@ from expunge.training import Batch, Run, descend
 from expunge.training.cost import FORWARD_SHARE
 from expunge.training.optim import OPTIMIZERS
 
-PREDICTORS = ("mlp", "all_easy", "quota", "quota_random", "gold")
+PREDICTORS = ("mlp", "all_easy", "quota", "quota_margin", "quota_random", "gold")
+QUOTAS = ("quota", "quota_margin", "quota_random")
 CALIBRATIONS = ("none", "match_rate")
 LOSSES = ("random_label", "neg_grad")
 STARTS = ("original", "twin")
@@ -91,7 +92,8 @@ class Twin(Method):
 
     predictor: str = "mlp"
     """"mlp" (paper), or a control (ours): "all_easy" unlearns nothing; "quota" unlearns as many rows of a class as
-    the original gets wrong of its holdout rows, those with the highest curriculum loss; "quota_random" as many at
+    the original gets wrong of its holdout rows, those with the highest curriculum loss; "quota_margin" as many, those
+    that the original itself holds least firmly: a variant that needs no twin; "quota_random" as many at
     random; "gold" asks the problem's gold models, as nobody can: an upper bound."""
     loss: str = "random_label"
     """"random_label" or "neg_grad": what is done to hard rows. (paper: both)"""
@@ -257,7 +259,7 @@ class Twin(Method):
         run = probe.run
         scores = self.scores(probe, original, twin)
         run.notes["easy_scores"] = scores.tolist()
-        if self.predictor in ("quota", "quota_random"):
+        if self.predictor in QUOTAS:
             return within_quota(probe.problem, original, scores, run)
         if self.predictor == "mlp" and self.calibrate == "match_rate":
             return highest(scores, round(run.notes["auxiliary_accuracy"] * len(scores)))
@@ -279,6 +281,8 @@ class Twin(Method):
             return torch.rand(len(gone), generator=generator(run.seed, "quota"))
         if self.predictor == "quota":
             return -probe.loss(gone, "forget")
+        if self.predictor == "quota_margin":
+            return measured(problem.recipe.task.margin, original, gone, np.arange(len(gone)), run, "forget")
         if self.predictor == "gold":
             run.notes["gold_models"] = len(problem.gold)
             golds = [deepcopy(model).to(run.device).eval() for model in problem.gold]
