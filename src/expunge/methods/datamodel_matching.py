@@ -27,9 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from expunge.attribution import Removal
 from expunge.data import Indices
 from expunge.errors import check
-from expunge.methods.matching import FloatArray, by_change, check_matching, match, passes, settings_of
+from expunge.methods.matching import by_change, check_matching, match, passes, settings_of
 from expunge.methods.method import Method
 from expunge.methods.prediction import counted, foretold
 from expunge.methods.presets import FROM_PRESET, fill
@@ -113,20 +114,18 @@ class DatamodelMatching(Method):
         own, gone = settings_of(self), problem.forget
         fitted = foretold(problem, run, self.estimator)
 
-        def predicted(at: Indices) -> tuple[Tensor, Tensor]:
+        def predicted(at: Indices) -> Removal:
             before = fitted.cost.visits
             found = fitted.removal(gone, problem.rows.take(at))
             counted(fitted, before, run, len(at))
-            return torch.as_tensor(found.logits).float(), torch.as_tensor(found.error).float()
+            return found
 
-        weights: FloatArray | None = None
-        if self.affected:
-            before = fitted.cost.visits
-            change = fitted.removal(gone, problem.rows.take(problem.retain)).change
-            counted(fitted, before, run, len(problem.retain))
-            weights = by_change(torch.as_tensor(change))
-        aim, error = predicted(gone)
-        near = float(error.mean())
+        def targets(at: Indices) -> Tensor:
+            return torch.as_tensor(predicted(at).logits).float()
+
+        weights = by_change(torch.as_tensor(predicted(problem.retain).change)) if self.affected else None
+        foreseen = predicted(gone)
+        aim, near = torch.as_tensor(foreseen.logits).float(), float(foreseen.error.mean())
         run.notes |= {"predicted_change": float((aim - predict(problem.original, problem.rows, gone)).abs().mean())}
         run.notes["predicted_error"] = None if np.isnan(near) else near
 
@@ -136,5 +135,4 @@ class DatamodelMatching(Method):
             run.notes["residual"] = away
             return self.stop and away <= near
 
-        epochs = passes(problem, run, own, weights)
-        return match(problem, run, own, epochs, lambda at: predicted(at)[0], enough=enough)
+        return match(problem, run, own, passes(problem, run, own, weights), targets, enough=enough)
