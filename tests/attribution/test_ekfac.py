@@ -162,9 +162,34 @@ def test_eigenvalues_of_some_rows_are_what_they_add():
         assert 0 < one.values.sum() < total.values.sum()
 
 
+def test_drawn_slopes_have_the_exact_curvature_as_their_mean():
+    model, rows = CASES["cnn"][0], tiny_rows(12, seed=1, shape=(2, 4, 4))
+    network = Network(model, dtype=torch.float64)
+    exact = Kronecker(network, rows, THREE, Run(0))
+    drawn = [Kronecker(network, rows, THREE, Run(seed), draws=2) for seed in range(50)]
+    for one in drawn:  # in the basis of the exact factors, or every draw would have axes of its own
+        one.bases = exact.bases
+    runs = [one.parts() for one in drawn]
+    for index, part in enumerate(exact.parts()):
+        values = torch.stack([run[index].values for run in runs])
+        error = values.std(0) / len(runs) ** 0.5
+        assert ((values.mean(0) - part.values).abs() < 5 * error + 1e-12).all()
+        assert (values[0] != part.values).any()
+
+
+def test_a_row_has_the_same_slopes_whenever_it_is_asked_about():
+    model, rows = CASES["mlp"][0], tiny_rows(12, seed=1)
+    run = Run(3)
+    kronecker = Kronecker(Network(model, dtype=torch.float64), rows, THREE, run, draws=1)
+    assert run.meter.cost().visits == pytest.approx(12)  # one pass for the factors so far
+    some, others, whole = (kronecker.parts(at) for at in (np.array([7, 2]), np.setdiff1d(np.arange(12), [2, 7]), None))
+    for one, other, total in zip(some, others, whole, strict=True):
+        torch.testing.assert_close(one.values + other.values, total.values)
+
+
 # --- answers ---------------------------------------------------------------------------------------------------------
 
-PLAIN = Ekfac(share=0.0, early=False)
+PLAIN = Ekfac(share=0.0, early=False, draws=0)
 
 
 def test_one_linear_layer_with_squared_loss_is_exact_to_first_order():
@@ -245,6 +270,8 @@ def test_damping_shortens_the_step():
 def test_answers_agree_with_each_other():
     source, targets, gone = trained(), tiny_rows(7, seed=1), np.array([4, 9])
     fitted = Ekfac().fit(source)
+    assert fitted.cost.backward["attribution"] == 2 * 120  # two passes
+    assert Ekfac(draws=0).fit(source).cost.backward["attribution"] == 2 * 120 * 2  # two roots of three classes
     found = fitted.removal(gone, targets)
     np.testing.assert_allclose(found.original, predict(source.model, targets), rtol=1e-6)
     np.testing.assert_allclose(fitted.counterfactual(gone)(targets.x).detach(), found.logits, atol=1e-5)
@@ -253,7 +280,6 @@ def test_answers_agree_with_each_other():
     assert fitted.notes["layers"] == 2
     assert fitted.notes["diagonal"] == []
     assert 1 < fitted.notes["condition"] < 1e7
-    assert fitted.cost.backward["attribution"] >= 2 * 2 * 120  # two passes, two roots of three classes
 
 
 def test_what_cannot_be_inverted_is_named():
@@ -265,7 +291,12 @@ def test_what_cannot_be_inverted_is_named():
 
 @pytest.mark.parametrize(
     ("field", "value", "range_"),
-    [("share", -1.0, ">= 0"), ("damping", -1.0, ">= 0"), ("correction", "single", "one of group, none")],
+    [
+        ("share", -1.0, ">= 0"),
+        ("damping", -1.0, ">= 0"),
+        ("draws", -1, ">= 0"),
+        ("correction", "single", "one of group, none"),
+    ],
 )
 def test_bad_values_name_the_range(field, value, range_):
     with pytest.raises(ConfigError, match=rf"{field}: expected {range_}, got {value!r}"):

@@ -35,7 +35,6 @@ from tests.tiny import same_weights, tiny_problem, tiny_recipe
 QUICK = {
     "gradient_ascent": {"stop": "cap"},  # the holdout rule may be met before the first step
     "retrain": {"share": 0.25},
-    "datamodel_direct": {"estimator": "last_layer"},
     "datamodel_matching": {"estimator": "last_layer", "batch_size": 16},
     "oracle_matching": {"batch_size": 16},
 }

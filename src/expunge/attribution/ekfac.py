@@ -10,7 +10,8 @@ Objective:  H step = J_F' r_F + |F| weight_decay theta_0, as of `linearised`, wi
 
             correction "group" -> eigenvalues and penalty of the retain rows alone: what the rows of F add to each
             eigenvalue is measured and taken off. "none" -> those of all rows, the paper's.
-Deviations: 1. the expectation over labels is taken exactly, where the paper draws one label a row: nothing is random.
+Deviations: 1. in place of a label for each row a random sum of the columns of a root of W is drawn, of the same mean
+               square: of a row that the model is sure of, a drawn label nearly always tells nothing. 0 draws take all.
             2. eigenvalues are sums over rows, not means; the penalty of the recipe is a part of H.
             3. the rows that go are taken out of H. Not by the solve of `group`: it needs an H that holds all of what
                these rows bend, and of an approximate one an outlier may bend more than there is.
@@ -18,8 +19,8 @@ Deviations: 1. the expectation over labels is taken exactly, where the paper dra
 Scale:      blocks leave out how layers bend together, and convolutions are sums over places: ranks suffer less than
             the size of a step, which is best calibrated (`calibrate`) before outputs are taken at their word.
 Exact for:  one dense layer with squared loss, to first order; with "group" too where F bends as the others do.
-Cost:       two passes over the rows with as many backward passes as outputs, and one eigenproblem a side and layer;
-            a pass over F for each answer.
+Cost:       two passes over the rows with as many backward passes as outputs (or `draws`), and one eigenproblem a side
+            and layer; a pass over F for each answer.
 """
 
 from __future__ import annotations
@@ -57,17 +58,22 @@ class Ekfac(Estimator):
     """Whether the length of the training counts as damping: see `early`."""
     correction: str = "group"
     """"group": the curvature of the retain rows; "none": of all rows."""
+    draws: int = 1
+    """Slopes drawn of each row's curvature, >= 0, at the price of as many backward passes; 0 takes one an output, and
+    draws nothing. (paper: 1, a label)"""
 
     def __post_init__(self) -> None:
         check("share", self.share, ">= 0", self.share >= 0)
         check("damping", self.damping, ">= 0", self.damping >= 0)
         check("early", self.early, "true or false", isinstance(self.early, bool))
         check("correction", self.correction, f"one of {', '.join(CORRECTIONS)}", self.correction in CORRECTIONS)
+        check("draws", self.draws, ">= 0", self.draws >= 0)
 
     def attribute(self, source: Source, run: Run) -> Fitted:
         """Measure the factors and eigenvalues over all rows."""
         network = Network(source.model, device=run.device)
-        return EkfacFit(source, run, Kronecker(network, source.rows, source.recipe.task, run), self)
+        kronecker = Kronecker(network, source.rows, source.recipe.task, run, draws=self.draws)
+        return EkfacFit(source, run, kronecker, self)
 
 
 class EkfacFit(Linearised):

@@ -13,10 +13,11 @@ Objective:  a layer's weight gradient for one row is the sum over positions of b
                 value[o, i] = sum over rows and slopes of (U_B' (sum of b a') U_A)[o, i]^2
 
             the diagonal, in that basis, of the layer's exact Gauss-Newton block, sum of J_i' W_i J_i over the rows.
-            Slopes: one for each column of a root of W_i, so that nothing is drawn.
+            Slopes: one for each column of a root of W_i, so that nothing is drawn; or, for a price that does not grow
+            with the outputs, for `draws` sums of these columns with random signs, of which the mean square is W_i too.
 Other parameters (of normalisation, of a layer that is passed twice or that shares a weight): the exact diagonal.
-Cost:       two passes over all rows, each one forward and as many backward passes as there are outputs, and one more
-            of Jacobians where there are other parameters.
+Cost:       two passes over all rows, each one forward and as many backward passes as there are outputs, or draws, and
+            one more of Jacobians where there are other parameters.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from torch.nn import functional
 from expunge.attribution.curvature import derivatives
 from expunge.attribution.gradients import Named, Network
 from expunge.data import Indices, Rows
+from expunge.seeds import numpy_generator
 from expunge.tasks import Task
 from expunge.training import Run
 
@@ -178,11 +180,14 @@ class Kronecker:
         network: The model.
         rows: Training rows, of which all count for the basis.
         task: Whose loss.
-        run: Its meter and progress.
+        run: Its meter and progress, and its seed where something is drawn.
+        draws: Slopes drawn for each row; 0 takes all. A row has the same ones whenever it is asked about, so that what
+            is measured of some rows can be taken off what was measured of all.
     """
 
-    def __init__(self, network: Network, rows: Rows, task: Task, run: Run) -> None:
+    def __init__(self, network: Network, rows: Rows, task: Task, run: Run, *, draws: int = 0) -> None:
         self.network, self.rows, self.task, self.run = network, rows, task, run
+        self.signs = drawn_signs(len(rows), draws, task.width, run.seed) if draws else None
         self.passes = Passes(network)
         self.passes.keep_single(rows.batch(np.arange(1), network.device)[0].to(network.dtype))
         measured = {name for layer in self.passes.layers for name in (layer.weight, layer.bias)}
@@ -201,11 +206,11 @@ class Kronecker:
 
     def _bases(self) -> list[tuple[Tensor, Tensor]]:
         totals = [tuple(self._zeros(size, size) for size in layer.sizes) for layer in self.passes.layers]
-        for x, y in self._batches(np.arange(len(self.rows)), "factors"):
+        for part, x, y in self._batches(np.arange(len(self.rows)), "factors"):
             outputs = self.passes.outputs(x)
             for (_, total), a in zip(totals, self.passes.inputs(), strict=True):
                 total += gram(a)
-            for cotangent in roots(self.task, outputs, y):
+            for cotangent in self._cotangents(part, outputs, y):
                 self.run.meter.backward(ROLE, len(x))
                 for (total, _), b in zip(totals, self.passes.slopes(outputs, cotangent), strict=True):
                     total += gram(b)
@@ -215,10 +220,10 @@ class Kronecker:
         """`[out, in]` the corrected eigenvalues of each layer, float64."""
         turns = [(left.to(self.network.dtype), right.to(self.network.dtype)) for left, right in self.bases]
         totals = [self._zeros(*layer.sizes) for layer in self.passes.layers]
-        for x, y in self._batches(at, "eigenvalues"):
+        for part, x, y in self._batches(at, "eigenvalues"):
             outputs = self.passes.outputs(x)
             inputs = [a @ right for a, (_, right) in zip(self.passes.inputs(), turns, strict=True)]
-            for cotangent in roots(self.task, outputs, y):
+            for cotangent in self._cotangents(part, outputs, y):
                 self.run.meter.backward(ROLE, len(x))
                 slopes = self.passes.slopes(outputs, cotangent)
                 for total, a, b, (left, _) in zip(totals, inputs, slopes, turns, strict=True):
@@ -238,14 +243,23 @@ class Kronecker:
             total += (jacobian * bent).sum((0, 1))
         return part.named(total)
 
-    def _batches(self, at: Indices, what: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of the rows at `at`, as many at once as the layers have room for."""
+    def _cotangents(self, at: Indices, outputs: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """Cotangents c_1, ... `[rows, outputs]` of the rows at `at` `[rows]`: c c' sum to W, exactly or on average."""
+        root = stacked_roots(self.task, outputs, y)
+        if self.signs is None:
+            yield from root.unbind(-1)
+            return
+        signs = self.signs[torch.as_tensor(at), :, : root.shape[-1]].to(root)  # [rows, draws, columns]
+        yield from (torch.einsum("iok,idk->dio", root, signs) / signs.shape[1] ** 0.5)
+
+    def _batches(self, at: Indices, what: str) -> Iterator[tuple[Indices, Tensor, Tensor]]:
+        """Positions, inputs and labels of the rows at `at`, as many at once as the layers have room for."""
         if not self.passes.layers:
             return
         for start in range(0, len(at), self.passes.at_once):
             part = at[start : start + self.passes.at_once]
             x, y = self.rows.batch(part, self.network.device)
-            yield x.to(self.network.dtype), y
+            yield part, x.to(self.network.dtype), y
             self.run.progress(f"{self.run.label}: {what}", start + len(part), len(at))
 
     def _zeros(self, rows: int, columns: int) -> Tensor:
@@ -270,14 +284,20 @@ def gram(part: Tensor) -> Tensor:
     return (flat.T @ flat).double()
 
 
-def roots(task: Task, outputs: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """Cotangents c_1, c_2, ... `[rows, outputs]` with sum of c c' = W of each row."""
+def stacked_roots(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
+    """Roots C `[rows, outputs, columns]` with C C' = W of each row; columns that are zero for all rows are left out."""
     _, second = derivatives(task, outputs.detach(), y)
     values, vectors = torch.linalg.eigh(second)
     scaled = (vectors * values.clamp(min=0).sqrt()[:, None]).to(outputs.dtype)
     largest = values.max(0).values  # [outputs], ascending; the first is zero where outputs count up to a constant
-    for index in torch.nonzero(largest >= TINY * largest[-1])[:, 0].tolist():
-        yield scaled[..., index]
+    counted: Tensor = scaled[..., largest >= TINY * largest[-1]]
+    return counted
+
+
+def drawn_signs(rows: int, draws: int, width: int, seed: int) -> Tensor:
+    """`[rows, draws, width]` int8 of -1 and 1."""
+    drawn = numpy_generator(seed, "signs of slopes").integers(0, 2, (rows, draws, width), dtype=np.int8)
+    return torch.as_tensor(2 * drawn - 1)
 
 
 def candidates(model: nn.Module) -> list[Layer]:

@@ -30,7 +30,6 @@ class DatamodelDirect(Method):
 
     paper: ClassVar = "arXiv:2410.23232"
     needs: ClassVar = frozenset({"retain", "forget_labels"})
-    stochastic: ClassVar = False  # nor are the estimators, but for `trak`, which projects at random
     makes_model: ClassVar = False
 
     estimator: str = "ekfac"

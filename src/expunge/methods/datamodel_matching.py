@@ -8,7 +8,8 @@ Objective:  p(x) = f_0(x) + predicted change of f_0(x) when D_f is taken away   
 Presets:    published   as the authors' scripts for CIFAR-10: one draw of retain rows, all alike, no stop
             ours        retain rows drawn anew for every pass, those more that are predicted to change more;
                         group-corrected targets; stops where the forget rows are as near to their targets as the
-                        targets are to the truth by the attribution's own error; smaller steps, more of them
+                        targets are to the truth by the attribution's own error, if it tells one (EK-FAC does not,
+                        and all passes are run); smaller steps, more of them
             "published" predicts by regression on subset models, which the problem must hold; "ours" by EK-FAC, which
             needs the model alone. Any estimator of `expunge estimators` serves either.
 Deviations: 1. the published regression is LASSO or a difference of means on thousands of models, "datamodel" is ridge.
@@ -97,7 +98,8 @@ class DatamodelMatching(Method):
     affected: bool = FROM_PRESET
     """Whether retain rows are drawn in proportion to how much they are predicted to change. (ours: true)"""
     stop: bool = FROM_PRESET
-    """Whether to stop once the forget rows are as near to their targets as these are known. (ours: true)"""
+    """Whether to stop once the forget rows are as near to their targets as these are known. (ours: true) Estimators
+    fitted on subset models tell how near that is; others do not, every pass is run, and the notes say so."""
     optimizer: str = FROM_PRESET
     """"sgd", "adam" or "adamw"."""
     statistics: str = FROM_PRESET
