@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from expunge.attribution.effect import effect
+from expunge.attribution.ekfac import Ekfac
 from expunge.attribution.estimator import Removal
 from expunge.attribution.influence import Influence
-from expunge.attribution.last_layer import LastLayer
 from expunge.attribution.named import configured
 from expunge.attribution.subsets import MOST, removal_masks
 from expunge.bench import attribute as asking
@@ -292,14 +292,14 @@ def _targets(count, seed):
     return MemoryRows(x, x.sum(1, keepdim=True))
 
 
-def test_a_small_model_takes_influence_and_a_large_one_its_last_layer(monkeypatch):
+def test_a_small_model_takes_influence_and_a_large_one_goes_layer_by_layer(monkeypatch):
     text, why = cheap_estimator(PROBLEM)
     assert configured(text) == Influence(solver="explicit")
     assert why == "the model has 163 parameters; up to 2,000 all of them are taken"
     monkeypatch.setattr(asking, "WHOLE", 100)
     text, why = cheap_estimator(PROBLEM)
-    assert configured(text) == LastLayer()
-    assert why == "the model has 163 parameters; beyond 100 its last layer alone is taken"
+    assert configured(text) == Ekfac()
+    assert why == "the model has 163 parameters; beyond 100 the curvature is taken layer by layer"
 
 
 def test_models_are_held_out_unasked_only_where_they_are_quick(tmp_path):

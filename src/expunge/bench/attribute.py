@@ -25,7 +25,7 @@ PARTS = ("test", "forget", "retain")
 """Where targets may be chosen from."""
 WHOLE = 2_000
 """Parameters up to which influence takes all of them by default, which is then the work of seconds."""
-SMALL, LARGE = "influence:solver=explicit", "last_layer"
+SMALL, LARGE = "influence:solver=explicit", "ekfac"
 """Estimators of a model with so many parameters, and of one with more."""
 QUICK = 60.0
 """Seconds on one process that calibration may take without having been asked for."""
@@ -113,7 +113,7 @@ def cheap_estimator(problem: Problem) -> tuple[str, str]:
     size = sum(parameter.numel() for parameter in problem.original.parameters())
     if size <= WHOLE:
         return SMALL, f"the model has {size:,} parameters; up to {WHOLE:,} all of them are taken"
-    return LARGE, f"the model has {size:,} parameters; beyond {WHOLE:,} its last layer alone is taken"
+    return LARGE, f"the model has {size:,} parameters; beyond {WHOLE:,} the curvature is taken layer by layer"
 
 
 def quick_models(problem: Problem, store: Store) -> int:

@@ -54,7 +54,7 @@ def attribute(
         rows: Which rows would go, as for `expunge forget`.
         rows_seed: Of the draw of these rows.
         estimator: A name from `expunge estimators`, with settings behind it if wanted: influence:damping=0.1. By
-            default influence, or last_layer for a model of many parameters.
+            default influence, or ekfac for a model of many parameters.
         of: Where targets are chosen from: test, forget or retain.
         targets: How many targets, those whose margin changes most; or which, written as --rows is.
         top: Training rows named for each target, at either end.
