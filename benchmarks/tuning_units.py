@@ -34,7 +34,7 @@ from expunge.tuning.checks import checks
 from expunge.tuning.space import distributions, optuna, settings
 from expunge.tuning.trial import Scene, cell, compare, finished, of_truth, of_twin, run
 from expunge.tuning.tune import usual
-from expunge.tuning.twins import Parts, Twin, both_margins, build, divide
+from expunge.tuning.twins import Parts, Seen, Twin, build, divide, look
 
 TWINS = ("finetune", "rewind", "fresh")
 """Kinds of twin."""
@@ -187,8 +187,8 @@ class Judge:
         tested = joined(truth.problem.test, problem.test)
         self.scene = replace(truth, problem=replace(truth.problem, test=tested))
         """Where settings are run: as `truth`, with the test rows behind."""
-        self.original = both_margins(problem.original, problem.rows.take(problem.forget), tested)
-        self.start = float(self.gaps(self.original)[0].mean())
+        self.original = look(problem.original, problem.rows.take(problem.forget), tested)
+        self.start = float(self.gaps(self.original.margins)[0].mean())
 
     def gaps(self, found: FloatArray) -> tuple[FloatArray, FloatArray]:
         """`[golds]` mean distance of margins on forget rows and on test rows, nats."""
@@ -204,13 +204,16 @@ class Judge:
             found.append(away[:, : self.forget].mean() + away[:, self.forget :].mean())
         return np.array(found) / self.start
 
-    def rival(self, found: FloatArray | None, way: str) -> tuple[float, float, float, float]:
+    def rival(self, found: Seen | None, way: str) -> tuple[float, float, float, float]:
         """A rival's objective, accuracy lost, distance on forget and on check rows."""
         if found is None:
             return np.inf, np.inf, np.inf, np.inf
-        seen = found[: len(self.truth.start)]
+        short = len(self.truth.start)
+        seen = Seen(found.margins[:short], found.right[:short])
         numbers = compare(self.truth, seen, 0, objective="close" if way == "auc" else way)
-        value = matched_auc(seen, self.forget, self.truth.matched, numbers.lost) if way == "auc" else numbers.value
+        value = numbers.value
+        if way == "auc":
+            value = matched_auc(seen.margins, self.forget, self.truth.matched, numbers.lost)
         return value, numbers.lost, numbers.forget, numbers.check
 
 
@@ -240,7 +243,7 @@ def one_method(
     whole = [judge.original, *(finished(judge.scene, one, work.store) for one in cells[-1])]
     rows |= {way: [[judge.rival(one, way) for one in whole]] for way in RIVALS}
     nothing = np.full(len(judge.golds), np.inf)
-    gaps = [(nothing, nothing) if one is None else judge.gaps(one) for one in whole]
+    gaps = [(nothing, nothing) if one is None else judge.gaps(one.margins) for one in whole]
     forget_gap, test_gap = (np.stack(side) for side in zip(*gaps, strict=True))
     visits = [
         np.nan if one is None else _visits(group, work.store) for one, group in zip(whole[1:], cells[-1], strict=True)
@@ -256,7 +259,7 @@ def one_method(
     }
 
 
-def twin_numbers(scene: Scene, found: FloatArray | None) -> tuple[float, float, float, float]:
+def twin_numbers(scene: Scene, found: Seen | None) -> tuple[float, float, float, float]:
     """J of a twin, accuracy lost, distance on auxiliary and on check rows."""
     if found is None:
         return np.inf, np.inf, np.inf, np.inf

@@ -262,7 +262,7 @@ def judge(golds):
     problem = tiny_problem(seed=0, kind="class")
     parts = np.arange(20), np.arange(20, 60)
     asked = replace(problem, holdout=problem.holdout.take(parts[0]), test=problem.holdout.take(parts[1]))
-    start = tuning_units.both_margins(problem.original, problem.rows.take(problem.forget), asked.test)
+    start = tuning_units.look(problem.original, problem.rows.take(problem.forget), asked.test)
     return problem, Judge(problem, Scene(asked, "", start, start, 10), golds)
 
 
@@ -276,7 +276,7 @@ def test_true_distance_is_a_loop_over_golds_and_rows():
     for at, gold in enumerate(golds):
         assert forget_gap[at] == pytest.approx(np.mean([abs(rows[i] - gold[i]) for i in range(12)]))
         assert test_gap[at] == pytest.approx(np.mean([abs(rows[i] - gold[i]) for i in range(12, 72)]))
-    own = tuning_units.both_margins(problem.original, problem.rows.take(problem.forget), problem.test)
+    own = tuning_units.look(problem.original, problem.rows.take(problem.forget), problem.test).margins
     assert made.start == pytest.approx(np.abs(own - golds)[:, :12].mean())
     gaps = [np.abs(golds[0] - other)[:12].mean() + np.abs(golds[0] - other)[12:].mean() for other in golds[1:]]
     assert made.null()[0] == pytest.approx(np.mean(gaps) / made.start)

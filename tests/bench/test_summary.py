@@ -5,14 +5,14 @@ import pytest
 from expunge.bench.summary import APART, FLOOR, HEADINGS, by_size, known, summary
 
 
-def entry(name, forget, test, distance, null, cost=None):
+def entry(name, forget, test, distance, null, cost=None, gap=0.0):
     return {
         "name": name,
         "label": name.upper(),
         "accuracy": {"forget": {"mean": forget}, "test": {"mean": test}},
         "measures": {
             "activation_distance": {"forget": {"value": distance, "null": null}},
-            "accuracy_gap": {"forget": {"null": 0.02}, "test": {"null": 0.01}},
+            "accuracy_gap": {"forget": {"value": gap, "null": 0.02}, "test": {"value": 0.0, "null": 0.01}},
         },
         "cost": cost,
     }
@@ -23,7 +23,7 @@ def result(gold, scrub, forget="class:3:10"):
         "problem": {"forget": forget, "rows": {"forget": int(forget.rpartition(":")[2])}},
         "entries": [
             entry("original", 1.0, 0.9, 0.5, 0.1),
-            entry("scrub", scrub, 0.8, 0.3, 0.1, {"fraction": 0.25}),
+            entry("scrub", scrub, 0.8, 0.3, 0.1, {"fraction": 0.25}, gap=abs(scrub - gold)),
             entry("gold", gold, 0.85, 0.1, 0.1),
         ],
     }

@@ -10,7 +10,7 @@ from expunge.data import MemoryRows
 from expunge.store import Store
 from expunge.tuning import checks as module
 from expunge.tuning.checks import by_chance, checks, likeness
-from expunge.tuning.twins import both_margins, build, divide
+from expunge.tuning.twins import Seen, build, divide, look
 from tests.tuning import tunable
 
 
@@ -29,7 +29,8 @@ def by_hand(twin, *, forget, check, gold=0.0):
     """The twin with margins of its own: gold's, and the start that much above on forget and on check rows."""
     count = len(twin.problem.forget)
     away = np.where(np.arange(len(twin.gold)) < count, forget, check)
-    return replace(twin, gold=np.full(len(twin.gold), gold), start=gold + away)
+    of_gold = np.full(len(twin.gold), gold)
+    return replace(twin, gold=Seen(of_gold, of_gold > 0), start=Seen(gold + away, gold + away > 0))
 
 
 def test_no_twin_no_check():
@@ -74,7 +75,7 @@ def test_power_below_one_is_decisive_and_only_for_a_fresh_twin(twin, kind, forge
 
 def test_memory_is_what_the_twin_learnt_over_what_the_original_did(twin):
     problem = tunable()
-    known = both_margins(problem.original, problem.rows.take(problem.forget)).mean() - 1.0
+    known = look(problem.original, problem.rows.take(problem.forget)).margins.mean() - 1.0
     assert known > 0
     for times, holds in ((0.49, False), (0.51, True), (1.0, True), (1.99, True), (2.01, False)):
         one = found([by_hand(twin, forget=times * known, check=0.1, gold=1.0)])["memory"]
@@ -89,7 +90,7 @@ def test_memory_fails_where_forget_rows_stand_no_higher_than_unseen_ones(twin):
 
 def test_fit_is_the_accuracy_on_the_rows_learnt_against_that_on_forget_rows(twin):
     problem = tunable()
-    aim = (both_margins(problem.original, problem.rows.take(problem.forget)) > 0).mean()
+    aim = look(problem.original, problem.rows.take(problem.forget)).right.mean()
     right, wrong = by_hand(twin, forget=1.0, check=0.1), by_hand(twin, forget=-1.0, check=0.1)
     one, other, both = found([right])["fit"], found([wrong])["fit"], found([right, wrong])["fit"]
     assert (one.value, one.holds) == (pytest.approx(1 - aim), True)
@@ -164,4 +165,8 @@ def test_rows_that_are_the_same_are_no_better_than_chance(twin):
 
 
 def test_one_row_cannot_be_told_from_others(twin):
-    assert likeness(replace(tunable(), forget=np.array([3])), twin, seed=0) == 0.5
+    alone = replace(tunable(), forget=np.array([3]))
+    assert np.isnan(likeness(alone, twin, seed=0))
+    one = next(one for one in checks(alone, [twin], kind="finetune", seed=0) if one.name == "likeness")
+    assert (one.holds, one.decisive) == (None, False)
+    assert one.detail == "too few rows to tell auxiliary from forget rows"

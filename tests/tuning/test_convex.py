@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from expunge.tuning.trial import Scene, compare
+from expunge.tuning.twins import Seen
 from tests.tiny import tiny_problem
 
 RIDGE, WIDTH = 1.0, 8
@@ -44,9 +45,9 @@ def taken_off(w, kept, gone, damping):
 def objective(start, gold, kept, gone, unseen, damping):
     """J of one damping, as `compare` works it out from the margins."""
     x, y = (np.concatenate([ours, theirs]) for ours, theirs in zip(gone, unseen, strict=True))
-    margins = [y * (x @ w) for w in (gold, start, taken_off(start, kept, gone, damping))]
-    scene = Scene(tiny_problem(seed=0, forget=len(gone[1])), "", margins[0], margins[1], 0)
-    return compare(scene, margins[2], 0, objective="twin").value
+    shown = [Seen(y * (x @ w), y * (x @ w) > 0) for w in (gold, start, taken_off(start, kept, gone, damping))]
+    scene = Scene(tiny_problem(seed=0, forget=len(gone[1])), "", shown[0], shown[1], 0)
+    return compare(scene, shown[2], 0, objective="twin").value
 
 
 def test_the_twin_orders_dampings_as_the_truth_does():

@@ -119,7 +119,7 @@ def test_where_epochs_are_searched_or_rules_stop_the_metered_cost_lies_between(t
 
 def test_several_methods_under_one_budget(tmp_path, monkeypatch):
     monkeypatch.setattr(setup, "METHODS", {name: METHODS[name] for name in ("finetune", "random_label", "ssd")})
-    options = {"trials": 9, "twins": 1, "seeds": 2, "seed": 0}
+    options = {"trials": 18, "twins": 1, "seeds": 2, "seed": 0}
     free, bound = (plan("auto", tunable(), store=Store(tmp_path), budget=one, **options) for one in (None, 2.0))
     assert free.methods == ("finetune", "random_label", "ssd")
     assert bound.trial_visits.least == 0

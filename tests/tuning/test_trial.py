@@ -14,13 +14,19 @@ from expunge.seeds import derive
 from expunge.store import Contents, Store
 from expunge.training import predict
 from expunge.tuning.trial import FAILED, Scene, cell, compare, numbers, of_truth, of_twin, run, unchanged
-from expunge.tuning.twins import build, divide
+from expunge.tuning.twins import Seen, build, divide
 from tests.tiny import tiny_problem
 from tests.tuning import Counting, tunable
 
-REFERENCE = np.array([1.0, 2.0, 0.0, 1.0, -1.0])
-START = np.array([3.0, 3.0, 0.5, 1.0, -1.5])
-FOUND = np.array([1.5, 2.5, 0.25, 1.0, 1.0])
+
+def showing(*margins):
+    """What a model of two classes shows: a row is right where its margin is positive."""
+    return Seen(np.array(margins), np.array(margins) > 0)
+
+
+REFERENCE = showing(1.0, 2.0, 0.0, 1.0, -1.0)
+START = showing(3.0, 3.0, 0.5, 1.0, -1.5)
+FOUND = showing(1.5, 2.5, 0.25, 1.0, 1.0)
 """Two forget rows, then three check rows."""
 
 
@@ -84,10 +90,10 @@ def test_gold_has_an_objective_of_nought_and_no_change_of_one_and_more(by_hand):
 )
 def test_the_rivals_by_hand(two, objective, value):
     #                  forget       check       unseen rows of their classes
-    original = np.array([5.0, 6.0, 0.5, 2.0, 9.0, 9.0, 9.0])
-    margins = np.array([0.0, 4.0, 1.0, -1.0 + 2.0, 1.0, 4.0, 1.0])
+    original = showing(5.0, 6.0, 0.5, 2.0, 9.0, 9.0, 9.0)
+    margins = showing(0.0, 4.0, 1.0, -1.0 + 2.0, 1.0, 4.0, 1.0)
     found = compare(Scene(two, "", original, original, 3), margins, 2.0, objective=objective)
-    assert wasserstein_distance(margins[:2], margins[4:]) == pytest.approx(1.0)
+    assert wasserstein_distance(margins.margins[:2], margins.margins[4:]) == pytest.approx(1.0)
     assert found.value == pytest.approx(value)
     assert found.forget == pytest.approx((5 + 2) / 2)
     assert found.check == pytest.approx((0.5 + 1) / 2)
@@ -95,16 +101,16 @@ def test_the_rivals_by_hand(two, objective, value):
 
 
 def test_unseen_rows_of_the_classes_count_neither_as_check_rows_nor_as_utility(two):
-    original = np.array([5.0, 6.0, 0.5, 2.0, 9.0, 9.0])
+    original = showing(5.0, 6.0, 0.5, 2.0, 9.0, 9.0)
     scene = Scene(two, "", original, original, 2)
-    one = compare(scene, np.array([1.0, 1.0, 0.5, -2.0, 9.0, 9.0]), 0, objective="close")
-    other = compare(scene, np.array([1.0, 1.0, 0.5, -2.0, -50.0, -50.0]), 0, objective="close")
+    one = compare(scene, showing(1.0, 1.0, 0.5, -2.0, 9.0, 9.0), 0, objective="close")
+    other = compare(scene, showing(1.0, 1.0, 0.5, -2.0, -50.0, -50.0), 0, objective="close")
     assert one == other
     assert one.lost == 0.5
 
 
 def test_the_rivals_take_no_change_as_the_start(two):
-    original = np.array([5.0, 6.0, 0.5, 2.0, 3.0, 4.0])
+    original = showing(5.0, 6.0, 0.5, 2.0, 3.0, 4.0)
     scene = Scene(two, "", original, original, 2)
     assert unchanged(scene, objective="close").value == 0
     assert unchanged(scene, objective="holdout").value == pytest.approx(2.0)
@@ -173,8 +179,8 @@ def test_the_true_scene_compares_with_the_original(tmp_path):
     scene = of_truth(problem, parts.guide, parts.check, parts.auxiliary[0], store)
     rows = [problem.rows.take(problem.forget), *(problem.holdout.take(at) for at in (parts.check, parts.auxiliary[0]))]
     expected = np.concatenate([plain_margins(problem.original, part) for part in rows])
-    np.testing.assert_allclose(scene.start, expected, atol=1e-4)
-    np.testing.assert_array_equal(scene.start, scene.reference)
+    np.testing.assert_allclose(scene.start.margins, expected, atol=1e-4)
+    assert scene.start is scene.reference
     assert scene.matched == len(parts.auxiliary[0])
     assert scene.problem.holdout.ids == problem.holdout.take(parts.guide).ids
     assert store.has("model", scene.model)

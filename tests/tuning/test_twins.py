@@ -122,18 +122,19 @@ def test_a_twin_is_the_problem_of_forgetting_rows_whose_gold_is_the_original(sto
         assert theirs.kind == problem.kind
         labels = torch.cat([theirs.rows.labels[120:], theirs.test.labels])
         x = torch.cat([theirs.rows.x[120:], theirs.test.x])
-        for model, margins in ((problem.original, twin.gold), (theirs.original, twin.start)):
+        for model, shown in ((problem.original, twin.gold), (theirs.original, twin.start)):
             logits = predict(model, MemoryRows(x, labels, ids=[str(i) for i in range(len(x))])).double()
             rest = logits.clone()
             rest[torch.arange(len(x)), labels] = -torch.inf
             expected = logits[torch.arange(len(x)), labels] - rest.logsumexp(1)
-            np.testing.assert_allclose(margins, expected.numpy(), atol=1e-4)
+            np.testing.assert_allclose(shown.margins, expected.numpy(), atol=1e-4)
+            np.testing.assert_array_equal(shown.right, logits.argmax(1) == labels)
 
 
 def test_the_twin_has_learnt_its_rows(store):
     problem = tunable()
     twin = built(problem, store, kind="fresh")
-    assert twin.start[:17].mean() > twin.gold[:17].mean() + 0.5
+    assert twin.start.margins[:17].mean() > twin.gold.margins[:17].mean() + 0.5
     tuned = built(problem, store)
     assert tuned.notes["twin_accuracy"] >= tuned.notes["twin_aim"]
     assert not same_weights(tuned.problem.original, problem.original)
@@ -165,7 +166,7 @@ def test_a_rewound_twin_is_the_rest_of_the_originals_training_on_all_its_rows(st
 def test_a_rewound_twin_stays_nearer_to_the_original_than_a_fresh_one(store):
     problem = rewindable()
     rewound, fresh = (built(problem, store, kind=kind) for kind in ("rewind", "fresh"))
-    away = [np.abs(twin.start - twin.gold)[17:].mean() for twin in (rewound, fresh)]
+    away = [np.abs(twin.start.margins - twin.gold.margins)[17:].mean() for twin in (rewound, fresh)]
     assert away[0] < away[1]
 
 
@@ -199,7 +200,7 @@ def test_a_finished_twin_is_read_and_not_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr(twins, "_train", lambda *_: pytest.fail("trained again"))
     again = built(problem, store)
     assert (again.model, again.notes, again.cost) == (first.model, first.notes, first.cost)
-    np.testing.assert_array_equal(again.start, first.start)
+    np.testing.assert_array_equal(again.start.margins, first.start.margins)
     assert same_weights(again.problem.original, first.problem.original)
 
 
@@ -244,7 +245,8 @@ def test_a_fresh_twin_serves_another_original_of_the_same_rows_and_a_rewound_one
     assert built(problem, store, kind="fresh").model == built(elsewhere, store, kind="fresh").model
     assert built(problem, store, kind="rewind").model == built(elsewhere, store, kind="rewind").model
     assert built(problem, store, kind="rewind").model != built(earlier, store, kind="rewind").model
-    assert not np.allclose(built(problem, store, kind="fresh").gold, built(elsewhere, store, kind="fresh").gold)
+    shown = [built(one, store, kind="fresh").gold.margins for one in (problem, elsewhere)]
+    assert not np.allclose(*shown)
 
 
 def test_the_hash_of_weights_sees_every_number():

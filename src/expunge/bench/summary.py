@@ -1,8 +1,9 @@
 """One table over several results of a suite: how each method does on average over its forget sets.
 
-Accuracy on forget rows is compared with the mean of the gold fleet of each forget set; `gap` is the mean over forget
-sets of the absolute gap, and stands beside its floor, the mean gap of single gold models. Draws of one forget set are
-averaged first; means over forget sets come with a standard error over them, or over draws where there is but one.
+Accuracy on forget rows is compared with the mean of the gold fleet of each forget set; `gap` is the absolute gap of one
+model, averaged over models and forget sets, and stands beside its floor, the same of single gold models. Draws of a
+forget set are averaged first; means over forget sets come with a standard error over them, or over draws of a single
+one.
 """
 
 from __future__ import annotations
@@ -69,9 +70,9 @@ def _line(results: Sequence[Json], name: str) -> Json:
     return {
         "method": _entry(results[0], name)["label"],
         "forget": over(lambda one, entry: _accuracy(entry, "forget")),
-        "gap": over(lambda one, entry: _gap(one, entry, "forget")),
+        "gap": over(lambda _, entry: _value(entry, "accuracy_gap", "value")),
         "test": over(lambda one, entry: _accuracy(entry, "test")),
-        "test gap": over(lambda one, entry: _gap(one, entry, "test")),
+        "test gap": over(lambda _, entry: _value(entry, "accuracy_gap", "value", "test")),
         "activation distance": over(lambda one, entry: _value(entry, "activation_distance", "value")),
         "disagreement": over(lambda one, entry: _value(entry, "disagreement", "value")),
         "cost": over(lambda one, entry: (entry.get("cost") or {}).get("fraction")),
@@ -132,12 +133,6 @@ def _entry(result: Json, name: str) -> Json:
 def _accuracy(entry: Json, split: str) -> float | None:
     mean: float | None = entry["accuracy"][split]["mean"]
     return mean
-
-
-def _gap(result: Json, entry: Json, split: str) -> float | None:
-    """|mean accuracy of the method - mean accuracy of gold|, of which a perfect method has about 0."""
-    ours, gold = _accuracy(entry, split), _accuracy(_entry(result, "gold"), split)
-    return None if ours is None or gold is None else abs(ours - gold)
 
 
 def _value(entry: Json, measure: str, key: str, split: str = "forget") -> float | None:

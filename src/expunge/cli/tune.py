@@ -8,7 +8,6 @@ from pathlib import Path
 from expunge.cli.output import DryRun, Json, out, progress, show, show_plan, table
 from expunge.cli.results import shelf_at, workers
 from expunge.data import ForgetSet
-from expunge.fleet.executor import cores
 from expunge.methods import Method
 from expunge.runs import open_run
 from expunge.tuning import Trial, Tuning, plan
@@ -17,6 +16,8 @@ from expunge.tuning.rules import way
 
 SHOWN = 10
 """Trials in the table; all of them are in the JSON."""
+HOLDS = {True: "ok", False: "NO", None: "--"}
+"""In front of a check."""
 NOTHING = 3
 """Exit code where nothing was chosen."""
 
@@ -79,10 +80,10 @@ def tune(
             seeds=seeds,
             kind=kind,
             objective=objective,
+            guard=guard,
             budget=budget,
             seed=seed,
             store=shelf,
-            at_once=processes or cores(),
         )
         return show_plan(foreseen.to_json(), as_json)
     with workers("cpu", processes) as executor, progress() as bar:
@@ -104,27 +105,33 @@ def tune(
     if as_json:
         show(found.to_json())
     else:
-        _print(found, run, rows, rows_seed)
+        more = {"data": data, "store": store, "code": code}
+        _print(found, run, rows, rows_seed, more)
     return 0 if found.method else NOTHING
 
 
-def _print(found: Tuning, run: Path, rows: str, rows_seed: int) -> None:
+def _print(found: Tuning, run: Path, rows: str, rows_seed: int, more: dict[str, Path | None]) -> None:
     console = out()
     headings = ["method", "settings", "objective", "forget", "check", "lost", "visits", "runs", ""]
     table(headings, [_line(trial) for trial in found.trials[:SHOWN]])
     nothing = [trial for trial in found.trials[SHOWN:] if trial.method == "no change"]
     table([""] * len(headings), [_line(trial) for trial in nothing])
     for one in found.checks:
-        console.print(f"  {'ok' if one.holds else 'NO'}  {one.name}: {one.detail}", markup=False, soft_wrap=True)
+        console.print(f"  {HOLDS[one.holds]}  {one.name}: {one.detail}", markup=False, soft_wrap=True)
     for text in (*found.warnings, *([found.why] if found.why else [])):
         console.print(f"  --  {text}", markup=False, soft_wrap=True)
+    if found.twins:
+        console.print(
+            "  --  tuning read the rows to forget as retained data, and holdout rows that an audit counts as unseen",
+            soft_wrap=True,
+        )
     spent = (found.cost["twins"] + found.cost["trials"]) / found.cost["retraining"]
     console.print(f"\ncost: {spent:.1f} times the row visits of one retraining", markup=False)
     if found.method is None:
         console.print(f"nothing chosen: {found.reason}", markup=False, soft_wrap=True)
         return
     console.print(f"chosen: {found.reason}", markup=False, soft_wrap=True)
-    console.print(f"next: {_command(found.method, run, rows, rows_seed)}", markup=False, soft_wrap=True)
+    console.print(f"next: {_command(found.method, run, rows, rows_seed, **more)}", markup=False, soft_wrap=True)
 
 
 def _line(trial: Trial) -> list[str]:
@@ -138,8 +145,8 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _command(method: Method, run: Path, rows: str, rows_seed: int = 0) -> str:
-    """The `expunge forget` that takes the chosen settings."""
+def _command(method: Method, run: Path, rows: str, rows_seed: int = 0, **more: Path | None) -> str:
+    """The `expunge forget` that takes the chosen settings; `more` are options of `tune` that it has too."""
     flags: list[str] = []
     for name in method.search:
         value = getattr(method, name)
@@ -150,5 +157,7 @@ def _command(method: Method, run: Path, rows: str, rows_seed: int = 0) -> str:
         for one in value if isinstance(value, tuple) else (value,):
             flags += [f"--{flag}", str(one)]
     asked = ["--rows", rows, *(["--rows-seed", str(rows_seed)] if rows_seed else [])]
+    for name, value in more.items():
+        asked += [] if value is None else [f"--{name}", str(value)]
     words = ["expunge", "forget", str(run), *asked, "--method", method.name(), *flags, "-o", "UNLEARNED"]
     return shlex.join(words)

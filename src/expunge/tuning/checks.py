@@ -12,7 +12,7 @@ import numpy as np
 
 from expunge.audit.population_attack import auc
 from expunge.problem import Problem
-from expunge.tuning.twins import Twin, both_margins
+from expunge.tuning.twins import Twin, look
 
 MEMORY = (0.5, 2.0)
 """Ratio of the two memories that counts as alike."""
@@ -21,9 +21,9 @@ LIKE = 0.6
 UNLIKE = 0.75
 """AUROC above which they are, unless so few rows reach it by chance: then nothing is chosen."""
 POWER = 2.0
-"""Start over what a change of seed does to check rows; below it, there is little to tune for."""
+"""Start over how far twin and original lie apart on check rows; below it, there is little to tune for."""
 NO_POWER = 1.0
-"""The same; below it, what there is to forget is less than what a change of seed does: then nothing is chosen."""
+"""The same, of fresh twins, where it is what a change of seed does; below it nothing is chosen."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,18 @@ def checks(problem: Problem, twins: Sequence[Twin], *, kind: str, seed: int) -> 
     if not twins:
         return ()
     count = [len(twin.problem.forget) for twin in twins]
-    forget = both_margins(problem.original, problem.rows.take(problem.forget))
-    learnt = float(np.mean([(twin.start - twin.gold)[:n].mean() for twin, n in zip(twins, count, strict=True)]))
-    unseen = np.concatenate([twin.gold[:n] for twin, n in zip(twins, count, strict=True)])
-    known = float(forget.mean() - unseen.mean())
+    forget = look(problem.original, problem.rows.take(problem.forget))
+    moved = [twin.start.margins - twin.gold.margins for twin in twins]
+    learnt = float(np.mean([one[:n].mean() for one, n in zip(moved, count, strict=True)]))
+    unseen = np.concatenate([twin.gold.margins[:n] for twin, n in zip(twins, count, strict=True)])
+    known = float(forget.margins.mean() - unseen.mean())
     ratio = learnt / known if known > 0 else np.inf
-    right = float(np.mean([(twin.start[:n] > 0).mean() for twin, n in zip(twins, count, strict=True)]))
-    aim = float((forget > 0).mean())
+    right = float(np.mean([twin.start.right[:n].mean() for twin, n in zip(twins, count, strict=True)]))
+    aim = float(forget.right.mean())
     like = float(np.mean([likeness(problem, twin, seed=seed) for twin in twins]))
-    unlike = like > max(UNLIKE, by_chance(len(problem.forget), min(count)))
-    begun = float(np.mean([np.abs(twin.start - twin.gold)[:n].mean() for twin, n in zip(twins, count, strict=True)]))
-    other = float(np.mean([np.abs(twin.start - twin.gold)[n:].mean() for twin, n in zip(twins, count, strict=True)]))
+    unlike = like > max(UNLIKE, by_chance(len(problem.forget), min(count)))  # never of a likeness that is NaN
+    begun = float(np.mean([np.abs(one[:n]).mean() for one, n in zip(moved, count, strict=True)]))
+    other = float(np.mean([np.abs(one[n:]).mean() for one, n in zip(moved, count, strict=True)]))
     power = 0.0 if begun == 0 else begun / other if other > 0 else np.inf
     return (
         Check(
@@ -87,8 +88,10 @@ def checks(problem: Problem, twins: Sequence[Twin], *, kind: str, seed: int) -> 
             "likeness",
             like,
             f"<= {LIKE:g}",
-            like <= LIKE,
-            f"a linear classifier tells auxiliary from forget rows by their inputs with an AUROC of {like:.2f}"
+            None if np.isnan(like) else like <= LIKE,
+            "too few rows to tell auxiliary from forget rows"
+            if np.isnan(like)
+            else f"a linear classifier tells auxiliary from forget rows by their inputs with an AUROC of {like:.2f}"
             + (f", above {UNLIKE:g}: what suits the ones need not suit the others" if unlike else "")
             + (", which so few rows may reach by chance" if like > UNLIKE and not unlike else ""),
             decisive=unlike,
@@ -122,7 +125,7 @@ def by_chance(ours: int, theirs: int) -> float:
 def likeness(problem: Problem, twin: Twin, *, seed: int) -> float:
     """AUROC, on rows held out, of a linear classifier of auxiliary against forget rows, by their inputs.
 
-    Inputs and not a model's features: every model at hand saw one of the two. 0.5 where they cannot be told apart.
+    Inputs and not a model's features: every model at hand saw one of the two. NaN where there are not two of each.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -134,7 +137,7 @@ def likeness(problem: Problem, twin: Twin, *, seed: int) -> float:
     x, y = np.concatenate([ours, theirs]), np.repeat([0, 1], [len(ours), len(theirs)])
     folds = min(5, len(ours), len(theirs))
     if folds < 2:
-        return 0.5
+        return np.nan
     split = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     scores = cross_val_predict(model, x, y, cv=split, method="decision_function")

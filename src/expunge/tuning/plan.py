@@ -16,14 +16,14 @@ from typing import Any
 import torch
 
 from expunge.data import MemoryRows, Rows
-from expunge.errors import NeedsError, check
+from expunge.errors import NeedsError
 from expunge.methods import Method
 from expunge.methods.search import Choice, NearOne, Whole
 from expunge.problem import Problem
 from expunge.store import Store, key_of
 from expunge.training import Cost, input_shape
-from expunge.tuning.rounds import KEPT, shares
-from expunge.tuning.setup import retraining, set_up
+from expunge.tuning.rounds import AT_ONCE, KEPT, shares
+from expunge.tuning.setup import GUARD, check_options, retraining, set_up
 from expunge.tuning.twins import asked_for, framed, twin_visits
 
 FLOAT = 4
@@ -119,10 +119,10 @@ def plan(
     seeds: int = 2,
     kind: str = "auto",
     objective: str = "auto",
+    guard: float = GUARD,
     budget: float | None = None,
     seed: int = 0,
     store: Store | None = None,
-    at_once: int = 1,
 ) -> Plan:
     """What `tune` would cost; nothing is trained and nothing written.
 
@@ -134,17 +134,16 @@ def plan(
         seeds: As for `tune`.
         kind: As for `tune`.
         objective: As for `tune`.
+        guard: As for `tune`; it changes no cost.
         budget: As for `tune`.
         seed: As for `tune`.
         store: Where finished twins are looked up; by default `Store()`.
-        at_once: Processes of the executor.
 
     Raises:
         ConfigError: an option out of range.
         NeedsError: what `tune` would lack.
     """
-    check("trials", trials, ">= 1", trials >= 1)
-    check("seeds", seeds, ">= 1", seeds >= 1)
+    check_options(trials=trials, seeds=seeds, guard=guard, budget=budget)
     ready, shelf = set_up(method, problem, twins=twins, objective=objective, kind=kind, seed=seed), store or Store()
     scenes = [framed(problem, ready.parts, ready.counts, at, seed=seed)[0] for at in range(max(1, ready.twins))]
     stored = [_stored(problem, scene, at, ready.way.kind, seed, shelf) for at, scene in enumerate(scenes)]
@@ -159,7 +158,7 @@ def plan(
     kept = max(1, math.ceil(settings / KEPT))
     tried, once = _all_trials([(each[one], later[one], count[one]) for one in each], kept), retraining(problem)
     if budget is not None:  # passed at most by what is begun at once, or by the runs of the best setting
-        most = budget * once + max(2 * at_once, *later.values()) * max(span.most for span in each.values())
+        most = budget * once + max(AT_ONCE, *later.values()) * max(span.most for span in each.values())
         tried = Span(0, min(tried.most, most))
     runs = settings + kept * max(later.values())
     return Plan(

@@ -25,6 +25,8 @@ from expunge.tuning.trial import Numbers, Scene, cell, numbers, run, unchanged
 
 KEPT = 3
 """One in this many settings reaches the second round."""
+AT_ONCE = 8
+"""Runs that are begun before the budget is looked at again: not a matter of cores, or the choice would be."""
 FAR = 1e6
 """Objective that the optimiser is told of a setting that cannot be chosen."""
 NO_CHANGE = "no change"
@@ -40,7 +42,7 @@ class Trial:
         method: Its name, or "no change".
         settings: Those that were searched.
         value: Mean of the objective over runs; NaN where it was dropped.
-        error: Standard error of that mean; NaN with one run.
+        error: Standard error of that mean, over twins; NaN with one twin.
         forget: Mean distance of margins on forget rows, nats.
         check: The same on check rows.
         lost: Accuracy lost on check rows.
@@ -151,7 +153,8 @@ class Rounds:
 
         What a setting costs is known from its first run. The best one is run where anything is left at all.
         """
-        ranked = sorted(self.entries, key=lambda entry: entry.value(self.guard))
+        alive = [entry for entry in self.entries if None not in entry.numbers]  # what diverged once is never chosen
+        ranked = sorted(alive, key=lambda entry: entry.value(self.guard))
         rest, room = [], self.budget - self.spent
         for place, entry in enumerate(ranked[: max(1, math.ceil(len(ranked) / KEPT))]):
             runs = [
@@ -160,7 +163,7 @@ class Rounds:
                 for turn in range(self._turns(entry.method))
                 if (scene, turn) != (0, 0)
             ]
-            cost = len(runs) * sum(one.visits for one in entry.numbers if one is not None)
+            cost = len(runs) * sum(one.visits for one in entry.numbers if one is not None)  # of its first run
             if room > 0 and (place == 0 or cost <= room):
                 rest += runs
                 room -= cost
@@ -175,7 +178,13 @@ class Rounds:
         """Every setting and "no change"."""
         nothing = [unchanged(scene, objective=self.objective) for scene in self.scenes]
         return [summed(NO_CHANGE, {}, list(nothing), math.inf)] + [
-            summed(entry.method.name(), entry.settings, entry.numbers, self.guard, whole=entry.whole)
+            summed(
+                entry.method.name(),
+                entry.settings,
+                entry.numbers,
+                self.guard,
+                turns=self._turns(entry.method) if entry.whole else 0,
+            )
             for entry in self.entries
         ]
 
@@ -199,12 +208,11 @@ class Rounds:
                 )
 
     def _fit(self, limit: float) -> int:
-        """How many runs to begin at once: a few for each process, but no more than fit if they cost the usual."""
-        size = 2 * self.executor.processes
-        if self.spent == 0:
-            return size
+        """How many runs to begin at once, but no more than fit if they cost the usual."""
+        if self.spent == 0 or math.isinf(limit):
+            return max(AT_ONCE, 2 * self.executor.processes)
         room = (limit - self.spent) / (self.spent / self.counted)
-        return size if room >= size else max(0, math.floor(room))
+        return AT_ONCE if room >= AT_ONCE else max(0, math.floor(room))
 
     def _cell(self, entry: Entry, scene: int, turn: int) -> Cell:
         """Common random numbers: one seed a scene and turn, the same for every setting."""
@@ -213,9 +221,12 @@ class Rounds:
 
 
 def summed(
-    method: str, chosen: dict[str, Any], found: Sequence[Numbers | None], guard: float, *, whole: bool = True
+    method: str, chosen: dict[str, Any], found: Sequence[Numbers | None], guard: float, *, turns: int = 1
 ) -> Trial:
-    """A trial from what its runs came to, None for each that diverged; `whole` where it has all its runs."""
+    """A trial from what its runs came to, None for each that diverged: `turns` on each scene, 0 where some are missing.
+
+    The standard error is over scenes, as runs on one scene share its rows and its model.
+    """
     known = [one for one in found if one is not None]
     if not known:
         nothing = math.nan
@@ -223,7 +234,8 @@ def summed(
     values = np.array([one.value for one in known])
     finite = bool(np.isfinite(values).all())
     lost = float(np.mean([one.lost for one in known]))
-    dropped = "" if whole else UNFINISHED
+    dropped = "" if turns else UNFINISHED
+    scenes = values.reshape(-1, turns).mean(axis=1) if turns and len(known) == len(found) else values[:1]
     if len(known) < len(found):
         dropped = "diverged"
     elif lost > guard:
@@ -232,7 +244,7 @@ def summed(
         method,
         chosen,
         float(values.mean()),
-        float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 and finite else math.nan,
+        float(scenes.std(ddof=1) / math.sqrt(len(scenes))) if len(scenes) > 1 and finite else math.nan,
         float(np.mean([one.forget for one in known])),
         float(np.mean([one.check for one in known])),
         lost,

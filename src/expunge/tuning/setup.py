@@ -6,17 +6,20 @@ import math
 from dataclasses import dataclass
 
 from expunge.data import Indices
-from expunge.errors import NeedsError, ProblemError
+from expunge.errors import NeedsError, ProblemError, check
 from expunge.methods import METHODS, Method
 from expunge.methods import method as find_method
 from expunge.methods.twin import Twin as Tmu
 from expunge.methods.twin_problem import auxiliary_counts, called, groups
 from expunge.problem import Problem
 from expunge.tuning.rules import Way, way
+from expunge.tuning.space import optuna
 from expunge.tuning.twins import Parts, check_kind, divide, framed
 
 ALL = "auto"
 """In place of a method: all that can be tuned."""
+GUARD = 0.02
+"""Accuracy on check rows that a setting may lose."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,34 @@ class Setup:
         return self.parts.auxiliary[0]
 
 
+def check_options(*, trials: int, seeds: int, guard: float, budget: float | None) -> None:
+    """The numbers of a search are in their ranges, and its library is there.
+
+    Raises:
+        ConfigError: one is not.
+        NeedsError: Optuna is not installed.
+    """
+    check("trials", trials, ">= 1", trials >= 1)
+    check("seeds", seeds, ">= 1", seeds >= 1)
+    check("guard", guard, "in [0, 1]", 0 <= guard <= 1)
+    check("budget", budget, "> 0 or None", budget is None or budget > 0)
+    optuna()  # before any twin is trained
+
+
 def set_up(method: str, problem: Problem, *, twins: int, objective: str, kind: str, seed: int) -> Setup:
     """Decide; the arguments are those of `tune`.
 
     Raises:
         ConfigError: no objective or kind is called that, or `twins` is below 1.
-        NeedsError: the method cannot be tuned here, or holdout rows are too few.
+        NeedsError: the method cannot be tuned here, the task is not classification, or holdout rows are too few.
         ProblemError: the problem holds gold models.
     """
     chosen = way(objective, kind, problem.kind)
+    if problem.recipe.task.kind != "classification":
+        raise NeedsError(
+            f"tune: expected a classification task, got {problem.recipe.task.kind}",
+            hint="settings are compared by margins, which only classes have; compare errors on unseen rows yourself",
+        )
     if problem.gold:
         raise ProblemError(
             f"tune: expected a problem without gold models, got {len(problem.gold)}",
@@ -63,7 +85,7 @@ def set_up(method: str, problem: Problem, *, twins: int, objective: str, kind: s
     warnings = []
     if len(parts.auxiliary) < wanted:
         warnings.append(
-            f"{len(parts.auxiliary)} of {wanted} twins: a class of the forget rows has no more holdout rows, so that "
+            f"{len(parts.auxiliary)} of {wanted} twins: holdout rows ran out, of a class or altogether, so that "
             "settings are compared on few draws"
         )
     if Tmu in methods:

@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from expunge.audit.jackknife import FloatArray
-from expunge.audit.margins import margins
 from expunge.bench.cell import KIND, Cell, cell_job
 from expunge.data import Indices, joined
 from expunge.errors import DivergedError
@@ -28,7 +26,7 @@ from expunge.methods import Method
 from expunge.problem import Problem
 from expunge.store import Contents, Store, key_of
 from expunge.training import Cost, weights_hash
-from expunge.tuning.twins import Twin, both_margins
+from expunge.tuning.twins import Seen, Twin, look, seen
 
 OBJECTIVES = ("twin", "holdout", "accuracy", "close")
 FAILED = "failed"
@@ -43,10 +41,10 @@ class Scene:
     """Its test rows are the check rows, and behind them, of the true problem, the unseen rows of D_f's classes."""
     model: str
     """Id of the model in the store."""
-    reference: FloatArray
-    """`[forget + test]` margins to compare with: of a twin its gold's, of the true problem the original's; nats."""
-    start: FloatArray
-    """`[forget + test]` margins of the model that is unlearned."""
+    reference: Seen
+    """What to compare with, on forget and test rows: of a twin its gold, of the true problem the original."""
+    start: Seen
+    """Of the model that is unlearned, on the same rows."""
     matched: int
     """How many of the last test rows are unseen rows of D_f's classes; 0 for a twin."""
 
@@ -85,7 +83,7 @@ def of_truth(problem: Problem, guide: Indices, check: Indices, unseen: Indices, 
     if not store.has("model", key):
         store.put(key, Contents("model", {}, weights={"weights": problem.original.state_dict()}))
     test = joined(problem.holdout.take(check), problem.holdout.take(unseen))
-    start = both_margins(problem.original, problem.rows.take(problem.forget), test)
+    start = look(problem.original, problem.rows.take(problem.forget), test)
     asked = replace(problem, holdout=problem.holdout.take(guide), test=test)
     return Scene(asked, key, start, start, len(unseen))
 
@@ -133,8 +131,8 @@ def numbers(scene: Scene, one: Cell, store: Store, *, objective: str) -> Numbers
     return compare(scene, found, Cost.from_dict(store.get(KIND, one.id).facts["cost"]).visits, objective=objective)
 
 
-def finished(scene: Scene, one: Cell, store: Store) -> FloatArray | None:
-    """`[forget + test]` margins that a finished cell put out, nats; None where it diverged or they are not finite."""
+def finished(scene: Scene, one: Cell, store: Store) -> Seen | None:
+    """What a finished cell shows on forget and test rows; None where it diverged or put out what is not finite."""
     if store.has(FAILED, one.id):
         return None
     logits, problem = store.get(KIND, one.id).array("logits"), scene.problem
@@ -143,7 +141,7 @@ def finished(scene: Scene, one: Cell, store: Store) -> FloatArray | None:
     after = len(problem.rows) + len(problem.holdout)
     at = np.concatenate([problem.forget, after + np.arange(len(problem.test))])
     labels = np.concatenate([problem.rows.labels.numpy()[problem.forget], problem.test.labels.numpy()])
-    return margins(logits[at], labels)
+    return seen(logits[at], labels)
 
 
 def unchanged(scene: Scene, *, objective: str) -> Numbers:
@@ -151,23 +149,23 @@ def unchanged(scene: Scene, *, objective: str) -> Numbers:
     return compare(scene, scene.start, 0, objective=objective)
 
 
-def compare(scene: Scene, found: FloatArray, visits: float, *, objective: str) -> Numbers:
-    """The numbers of margins `[forget + test]` that a model shows on a scene."""
+def compare(scene: Scene, found: Seen, visits: float, *, objective: str) -> Numbers:
+    """The numbers of what a model shows on the forget and test rows of a scene."""
     forget = np.arange(len(found)) < len(scene.problem.forget)
     unseen = np.arange(len(found)) >= len(found) - scene.matched
     check = ~forget & ~unseen
-    away = np.abs(found - scene.reference)
+    away = np.abs(found.margins - scene.reference.margins)
     close = float(away[check].mean())
     if objective == "twin":
-        begun = float(np.abs(scene.start - scene.reference)[forget].mean())
+        begun = float(np.abs(scene.start.margins - scene.reference.margins)[forget].mean())
         value = (float(away[forget].mean()) + close) / begun if begun > 0 else math.inf
     elif objective == "holdout":
         from scipy.stats import wasserstein_distance  # here alone: heavy to import, and rarely needed
 
-        value = float(wasserstein_distance(found[forget], found[unseen])) + close
+        value = float(wasserstein_distance(found.margins[forget], found.margins[unseen])) + close
     elif objective == "accuracy":
-        value = abs(float((found[forget] > 0).mean()) - float((found[unseen] > 0).mean()))
+        value = abs(float(found.right[forget].mean()) - float(found.right[unseen].mean()))
     else:
         value = close
-    lost = float((scene.reference[check] > 0).mean() - (found[check] > 0).mean())
+    lost = float(scene.reference.right[check].mean() - found.right[check].mean())
     return Numbers(float(away[forget].mean()), close, value, lost, visits)

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.audit.estimate import plain_number
-from expunge.errors import check
 from expunge.fleet import Executor, Here
 from expunge.methods import METHODS, Method
 from expunge.problem import Problem
@@ -27,15 +26,12 @@ from expunge.store import Store
 from expunge.training import Progress, silent
 from expunge.tuning.checks import Check, checks
 from expunge.tuning.rounds import NO_CHANGE, Rounds, Trial
-from expunge.tuning.setup import retraining, set_up
-from expunge.tuning.space import optuna, usual
+from expunge.tuning.setup import GUARD, check_options, retraining, set_up
+from expunge.tuning.space import usual
 from expunge.tuning.trial import of_truth, of_twin
 from expunge.tuning.twins import Twin, build
 
 __all__ = ["GUARD", "Tuning", "choose", "told", "tune", "usual"]
-
-GUARD = 0.02
-"""Accuracy on check rows that a setting may lose."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ class Tuning:
     Args:
         method: The chosen method with its settings; None where nothing was chosen.
         reason: Why this, or why nothing.
-        expected: The chosen trial's objective: under "twin" the expected distance to gold over the start's.
+        expected: The chosen trial's objective: under "twin" the expected distance to gold over the start's, a little
+            too small, as the choice looked at the same runs.
         trials: All trials, the best first.
         checks: How far the twins resemble the true problem.
         cost: Row visits by what they were for: twins, trials; and `retraining`, one retraining.
@@ -124,13 +121,9 @@ def tune(
             Optuna is not installed.
         ProblemError: the problem holds gold models.
     """
-    check("trials", trials, ">= 1", trials >= 1)
-    check("seeds", seeds, ">= 1", seeds >= 1)
-    check("guard", guard, "in [0, 1]", 0 <= guard <= 1)
-    check("budget", budget, "> 0 or None", budget is None or budget > 0)
+    check_options(trials=trials, seeds=seeds, guard=guard, budget=budget)
     store, executor = store or Store(), executor or Here()
     plan = set_up(method, problem, twins=twins, objective=objective, kind=kind, seed=seed)
-    optuna()  # not after the twins
     how, parts, warnings = plan.way, plan.parts, list(plan.warnings)
     made: list[Twin] = []
     for at in range(plan.twins):

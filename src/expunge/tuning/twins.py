@@ -6,7 +6,10 @@ Kinds:      finetune    the original trained further on its rows and the auxilia
                         schedule on all of them: costs half a retraining, and needs that checkpoint
             fresh       a new model trained on all of them: costs a retraining, has the structure of the true problem;
                         one serves every forget set that asks for as many rows of the same classes
-Deviations: the optimiser of a rewound twin starts anew, its momentum at zero, since checkpoints hold weights alone.
+Deviations: 1. the optimiser of a rewound twin starts anew, its momentum at zero, since checkpoints hold weights alone.
+            2. auxiliary rows are drawn by class alone, those of a chosen person or of rows named one by one too: a
+               check says where they are told apart from the forget rows.
+            3. the forget rows are retained data of every twin, so tuning reads them before they are forgotten.
 Holdout:    divided by row before anything runs: auxiliary rows of every twin, rows that methods may look at (guide),
             rows that utility is measured on (check), and rows that tuning never touches (audit).
 """
@@ -19,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -51,6 +55,19 @@ LEAST_CHECK = 50
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """What a model shows on some rows."""
+
+    margins: FloatArray
+    """`[rows]` nats."""
+    right: npt.NDArray[np.bool_]
+    """`[rows]` whether the label has the largest output: of more than two classes a margin alone does not tell."""
+
+    def __len__(self) -> int:
+        return len(self.margins)
+
+
+@dataclass(frozen=True, eq=False)
 class Twin:
     """A twin problem in the store, with what its gold puts out."""
 
@@ -58,10 +75,10 @@ class Twin:
     """Rows are D and D_aux, forget is D_aux, holdout the guide rows, test the check rows, original the twin model."""
     model: str
     """Id of the twin model in the store."""
-    gold: FloatArray
-    """`[forget + check]` margins of the original, which is this problem's gold, nats."""
-    start: FloatArray
-    """`[forget + check]` margins of the twin: where every method begins, nats."""
+    gold: Seen
+    """Of the original, which is this problem's gold, on forget and check rows."""
+    start: Seen
+    """Of the twin, on the same: where every method begins."""
     cost: Cost
     notes: dict[str, Any]
 
@@ -79,7 +96,7 @@ class Parts:
 
 
 def divide(problem: Problem, twins: int, *, seed: int) -> tuple[Parts, dict[int, int]]:
-    """Divide the holdout rows; fewer twins where their classes run out of rows.
+    """Divide the holdout rows; fewer twins where they, or those of a class, run out.
 
     Args:
         problem: Whose holdout rows.
@@ -97,7 +114,8 @@ def divide(problem: Problem, twins: int, *, seed: int) -> tuple[Parts, dict[int,
     drawn: list[Indices] = []
     for at in range(twins):
         avoid = np.concatenate([NONE, *drawn])
-        if at and not _enough(problem, counts, avoid):
+        spare = len(problem.holdout) - len(avoid) - sum(counts.values())
+        if at and (spare < 3 * LEAST_CHECK or not _enough(problem, counts, avoid)):
             break
         drawn.append(draw_auxiliary(problem, counts, seed=derive(seed, "tuning/auxiliary", at), avoid=avoid))
     left = np.setdiff1d(np.arange(len(problem.holdout)), np.concatenate(drawn))
@@ -149,7 +167,7 @@ def build(
     folder = store.get("model", key)
     model = folder.load_into(problem.recipe.fresh(input_shape(asked.rows), seed=0), "weights")
     notes = {**folder.facts["notes"], "auxiliary_rows": len(auxiliary), "augmented_rows": copies}
-    gold, start = (both_margins(one, auxiliary, looked) for one in (problem.original, model))
+    gold, start = (look(one, auxiliary, looked) for one in (problem.original, model))
     return Twin(replace(asked, original=model), key, gold, start, Cost.from_dict(folder.facts["cost"]), notes)
 
 
@@ -257,7 +275,12 @@ def _train(
     return model, run.meter.cost(), notes
 
 
-def both_margins(model: nn.Module, *parts: Rows) -> FloatArray:
-    """Margins of a model on several rows laid end to end, nats."""
+def look(model: nn.Module, *parts: Rows) -> Seen:
+    """What a model shows on several rows laid end to end."""
     outputs = torch.cat([predict(model, rows) for rows in parts]).numpy()
-    return margins(outputs, np.concatenate([rows.labels.numpy() for rows in parts]))
+    return seen(outputs, np.concatenate([rows.labels.numpy() for rows in parts]))
+
+
+def seen(logits: FloatArray, labels: npt.NDArray[np.int64]) -> Seen:
+    """What outputs `[rows, classes]` show of labels `[rows]`."""
+    return Seen(margins(logits, labels), logits.argmax(axis=-1) == labels)
