@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from expunge.attribution.ekfac import Ekfac
+from expunge.bench import cell as cells
 from expunge.bench.bench import run_suite
+from expunge.bench.cell import Cell
 from expunge.bench.chosen import both_ends, first_component, resolved
 from expunge.bench.fleets import Fleets
 from expunge.bench.matching import HEADINGS, matching_summary
@@ -13,6 +16,7 @@ from expunge.errors import NeedsError, ProblemError
 from expunge.store import Store
 from expunge.training.recipes import recipe
 from tests.bench.problem import recipe_file, suite_text
+from tests.tiny import tiny_recipe
 
 ORACLE = """
 [[methods]]
@@ -133,3 +137,12 @@ def test_a_suite_runs_upper_bounds_and_predictions(tmp_path):
     assert notes["oracle_matching"]["gold_models"] == 1
     assert notes["datamodel_matching"]["attribution"]["share_of_retraining"] > 0
     assert {"of the way", "attribution"} <= set(matching_summary([found])[0])
+
+
+def test_a_cell_hangs_on_what_its_text_leaves_to_the_estimators_defaults(monkeypatch):
+    nothing = dict.fromkeys(("rows", "holdout", "test", "forget", "kind", "original"), "")
+    settings = {"estimator": "ekfac"}
+    one = Cell(recipe=tiny_recipe().to_dict(), size=4, method="datamodel_direct", settings=settings, seed=0, **nothing)
+    before = one.id
+    monkeypatch.setattr(cells, "configured", lambda text: Ekfac(draws=3))
+    assert one.id != before

@@ -116,6 +116,11 @@ def test_it_stops_once_the_residual_is_within_the_predictions_own_error(monkeypa
     assert DatamodelMatching(**settings, stop=False).run(problem, seed=0).cost.backward["mixed"] == 6 * (1 + 5) * 12
 
 
+def test_what_an_estimator_warns_of_reaches_the_notes():
+    found = DatamodelDirect(estimator="influence:iterations=1").run(tiny_problem(seed=0), seed=0)
+    assert found.notes["warning"].startswith("attribution: cg stopped at a residual of")
+
+
 def test_rows_are_not_taken_off_twice():
     problem = tiny_problem(seed=0)
     predicted = DatamodelDirect(estimator=LAYER).run(problem, seed=0).model

@@ -10,7 +10,7 @@ Objective:  H step = J_F' r_F + |F| weight_decay theta_0, as of `linearised`, wi
 
             correction "group" -> eigenvalues and penalty of the retain rows alone: what the rows of F add to each
             eigenvalue is measured and taken off. "none" -> those of all rows, the paper's.
-Deviations: 1. in place of a label for each row a random sum of the columns of a root of W is drawn, of the same mean
+Deviations: 1. in place of a label for each row a random sum of the columns of the root of W is drawn, of the same mean
                square: of a row that the model is sure of, a drawn label nearly always tells nothing. 0 draws take all.
             2. eigenvalues are sums over rows, not means; the penalty of the recipe is a part of H.
             3. the rows that go are taken out of H. Not by the solve of `group`: it needs an H that holds all of what
@@ -150,5 +150,5 @@ def check_definite(parts: Sequence[Block | Rest], extra: Sequence[float]) -> Non
             name = part.weight if isinstance(part, Block) else part.name
             raise NeedsError(
                 f"ekfac: no row bends the loss along a direction of {name}, and nothing is added to it",
-                hint="share above 0, or a recipe with weight_decay",
+                hint="damping above 0, or a recipe with weight_decay",
             )

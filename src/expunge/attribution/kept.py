@@ -133,7 +133,7 @@ def request(source: Source, estimator: Estimator, targets: Rows, *, seed: int = 
         "estimator": estimator.name(),
         "settings": estimator.settings(),
         "seed": seed,
-        "subsets": key_of({"fleet": models}) if "subsets" in estimator.needs else "",
+        "subsets": key_of({"fleet": models}) if models else "",
         "expunge": version("expunge"),
     }
 

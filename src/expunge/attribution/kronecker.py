@@ -14,7 +14,8 @@ Objective:  a layer's weight gradient for one row is the sum over positions of b
 
             the diagonal, in that basis, of the layer's exact Gauss-Newton block, sum of J_i' W_i J_i over the rows.
             Slopes: one for each column of a root of W_i, so that nothing is drawn; or, for a price that does not grow
-            with the outputs, for `draws` sums of these columns with random signs, of which the mean square is W_i too.
+            with the outputs, `draws` sums of its columns with random signs, of which the mean square is W_i too: others
+            for the basis than for the eigenvalues, which would be too large in axes that were fitted to them.
 Other parameters (of normalisation, of a layer that is passed twice or that shares a weight): the exact diagonal.
 Cost:       two passes over all rows, each one forward and as many backward passes as there are outputs, or draws, and
             one more of Jacobians where there are other parameters.
@@ -145,9 +146,13 @@ class Passes:
 
     def keep_single(self, x: Tensor) -> None:
         """Keep the layers that one row, x `[1, ...]`, passes exactly once, and as one row."""
-        self.outputs(x)
+        outputs = self.outputs(x)
         times, inputs = self._times, self._inputs
         self.layers = [at for at in self.layers if times[at.name] == 1 and len(inputs[at.name]) == 1]
+        if self.layers:  # what passes a layer may go nowhere, as in a head that only training looks at
+            edges = [self._edges[at.name] for at in self.layers]
+            found = torch.autograd.grad(outputs.sum(), edges, allow_unused=True)
+            self.layers = [at for at, slope in zip(self.layers, found, strict=True) if slope is not None]
         held = sum(a.numel() for a in self.inputs()) + max((at.module.weight.numel() for at in self.layers), default=0)
         self.at_once = max(1, min(AT_ONCE, NUMBERS // max(1, held)))
 
@@ -168,6 +173,8 @@ class Passes:
         return [layer.slopes(slope) for layer, slope in zip(self.layers, found, strict=True)]
 
     def _note(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not output.requires_grad:  # as in a frozen part under no_grad
+            return
         # the edge and not the output: an activation that works in place would put its own result there
         self._inputs[name], self._edges[name] = inputs[0].detach(), get_gradient_edge(output)
         self._times[name] += 1
@@ -187,7 +194,7 @@ class Kronecker:
 
     def __init__(self, network: Network, rows: Rows, task: Task, run: Run, *, draws: int = 0) -> None:
         self.network, self.rows, self.task, self.run = network, rows, task, run
-        self.signs = drawn_signs(len(rows), draws, task.width, run.seed) if draws else None
+        self.signs = drawn_signs(len(rows), draws, task.width, run.seed) if draws else {}
         self.passes = Passes(network)
         self.passes.keep_single(rows.batch(np.arange(1), network.device)[0].to(network.dtype))
         measured = {name for layer in self.passes.layers for name in (layer.weight, layer.bias)}
@@ -210,7 +217,7 @@ class Kronecker:
             outputs = self.passes.outputs(x)
             for (_, total), a in zip(totals, self.passes.inputs(), strict=True):
                 total += gram(a)
-            for cotangent in self._cotangents(part, outputs, y):
+            for cotangent in self._cotangents("factors", part, outputs, y):
                 self.run.meter.backward(ROLE, len(x))
                 for (total, _), b in zip(totals, self.passes.slopes(outputs, cotangent), strict=True):
                     total += gram(b)
@@ -223,7 +230,7 @@ class Kronecker:
         for part, x, y in self._batches(at, "eigenvalues"):
             outputs = self.passes.outputs(x)
             inputs = [a @ right for a, (_, right) in zip(self.passes.inputs(), turns, strict=True)]
-            for cotangent in self._cotangents(part, outputs, y):
+            for cotangent in self._cotangents("eigenvalues", part, outputs, y):
                 self.run.meter.backward(ROLE, len(x))
                 slopes = self.passes.slopes(outputs, cotangent)
                 for total, a, b, (left, _) in zip(totals, inputs, slopes, turns, strict=True):
@@ -243,14 +250,14 @@ class Kronecker:
             total += (jacobian * bent).sum((0, 1))
         return part.named(total)
 
-    def _cotangents(self, at: Indices, outputs: Tensor, y: Tensor) -> Iterator[Tensor]:
+    def _cotangents(self, what: str, at: Indices, outputs: Tensor, y: Tensor) -> Iterator[Tensor]:
         """Cotangents c_1, ... `[rows, outputs]` of the rows at `at` `[rows]`: c c' sum to W, exactly or on average."""
-        root = stacked_roots(self.task, outputs, y)
-        if self.signs is None:
-            yield from root.unbind(-1)
+        if not self.signs:
+            yield from roots(self.task, outputs, y)
             return
-        signs = self.signs[torch.as_tensor(at), :, : root.shape[-1]].to(root)  # [rows, draws, columns]
-        yield from (torch.einsum("iok,idk->dio", root, signs) / signs.shape[1] ** 0.5)
+        signs = self.signs[what][torch.as_tensor(at)].to(outputs)  # [rows, draws, outputs]
+        root = symmetric_root(self.task, outputs, y) / signs.shape[1] ** 0.5
+        yield from torch.einsum("ioc,idc->dio", root, signs)
 
     def _batches(self, at: Indices, what: str) -> Iterator[tuple[Indices, Tensor, Tensor]]:
         """Positions, inputs and labels of the rows at `at`, as many at once as the layers have room for."""
@@ -284,20 +291,34 @@ def gram(part: Tensor) -> Tensor:
     return (flat.T @ flat).double()
 
 
-def stacked_roots(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
-    """Roots C `[rows, outputs, columns]` with C C' = W of each row; columns that are zero for all rows are left out."""
-    _, second = derivatives(task, outputs.detach(), y)
-    values, vectors = torch.linalg.eigh(second)
-    scaled = (vectors * values.clamp(min=0).sqrt()[:, None]).to(outputs.dtype)
+def roots(task: Task, outputs: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Cotangents c_1, c_2, ... `[rows, outputs]` with sum of c c' = W of each row."""
+    values, vectors = spectrum(task, outputs, y)
+    scaled = (vectors * values.sqrt()[:, None]).to(outputs.dtype)
     largest = values.max(0).values  # [outputs], ascending; the first is zero where outputs count up to a constant
-    counted: Tensor = scaled[..., largest >= TINY * largest[-1]]
-    return counted
+    for index in torch.nonzero(largest >= TINY * largest[-1])[:, 0].tolist():
+        yield scaled[..., index]
 
 
-def drawn_signs(rows: int, draws: int, width: int, seed: int) -> Tensor:
-    """`[rows, draws, width]` int8 of -1 and 1."""
-    drawn = numpy_generator(seed, "signs of slopes").integers(0, 2, (rows, draws, width), dtype=np.int8)
-    return torch.as_tensor(2 * drawn - 1)
+def symmetric_root(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
+    """The root of W of each row, `[rows, outputs, outputs]`, that does not hang on which eigenvectors were found."""
+    values, vectors = spectrum(task, outputs, y)
+    return ((vectors * values.sqrt()[:, None]) @ vectors.mT).to(outputs.dtype)
+
+
+def spectrum(task: Task, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues `[rows, outputs]`, ascending and >= 0, and eigenvectors `[rows, outputs, outputs]` of W, float64."""
+    values, vectors = torch.linalg.eigh(derivatives(task, outputs.detach(), y)[1])
+    return values.clamp(min=0), vectors
+
+
+def drawn_signs(rows: int, draws: int, width: int, seed: int) -> dict[str, Tensor]:
+    """`[rows, draws, width]` int8 of -1 and 1, for the factors and for the eigenvalues."""
+    found = {}
+    for what in ("factors", "eigenvalues"):
+        drawn = numpy_generator(seed, f"signs/{what}").integers(0, 2, (rows, draws, width), dtype=np.int8)
+        found[what] = torch.as_tensor(2 * drawn - 1)
+    return found
 
 
 def candidates(model: nn.Module) -> list[Layer]:

@@ -89,7 +89,7 @@ class Visits:
     calibrating: float
     """Predictions for the sets that held-out models were trained without, once for all requests of that size."""
     predicting: float
-    """For this request alone."""
+    """For this request alone: predictions, and scores that the store did not hold."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ def attribute(
         ProblemError: no such targets.
         StoreError: what lies in the store is damaged.
     """
-    source = with_subsets(problem, estimator, question, seed=seed, store=store, executor=executor, progress=progress)
+    source = with_subsets(
+        problem, estimator, question, seed=seed, store=store, executor=executor, device=device, progress=progress
+    )
     fitted = estimator.fit(source, seed=seed, device=device, progress=progress)
     fleet = None
     if estimator.predicts:
@@ -165,8 +167,10 @@ def attribute(
     of = parts[question.of]
     targets = _chosen(question, of, estimator)
     rows = of.rows.take(targets)
+    before = fitted.cost.visits
     scores = keep_scores(fitted, request(source, estimator, rows, seed=seed), rows, store, progress=progress)
     extremes = scores.extremes(question.top)
+    visits = replace(visits, predicting=visits.predicting + fitted.cost.visits - before)
     return Answer(fitted, parts, targets, extremes, fleet, visits)
 
 
@@ -210,6 +214,7 @@ def with_subsets(
     seed: int,
     store: Store,
     executor: Executor | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> Source:
     """The problem's source, with the subset models that were asked for, or else those that the store knows.
@@ -217,7 +222,7 @@ def with_subsets(
     Raises:
         NeedsError: the estimator needs them, none were asked for, and the store knows none.
     """
-    fleet = None
+    fleet = problem.subsets
     if question.subsets:
         watch = (problem.rows, problem.holdout, problem.test)
         fleet = train_subsets(
@@ -228,11 +233,12 @@ def with_subsets(
             seed=seed,
             store=store,
             executor=executor,
+            device=device,
             progress=progress,
         )
         keep_subsets(fleet, store)
     elif "subsets" in estimator.needs:
-        fleet = problem.subsets or latest_subsets(problem.recipe, problem.rows, store)
+        fleet = fleet or latest_subsets(problem.recipe, problem.rows, store)
         if fleet is None:
             raise NeedsError(
                 f"{estimator.name()} needs models trained on random subsets of the rows, {store.root} holds none",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from expunge.attribution.named import configured
 from expunge.data import Indices, Rows
 from expunge.fleet import fetch, open_fleet, shelve
 from expunge.fleet.task import pack, unpack
@@ -100,6 +101,8 @@ class Cell:
         """Hash of all that decides the result, the version of the methods included."""
         recipe = Recipe.from_dict(self.recipe).fingerprint()
         asked = {key: value for key, value in asdict(self).items() if key not in ("gold", "subsets") or value}
+        if "estimator" in self.settings:  # what its text leaves out, defaults decide
+            asked["estimator"] = configured(self.settings["estimator"]).settings()
         return key_of({**asked, "recipe": recipe, "expunge": version("expunge")})
 
     def to_dict(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def attribute(
     problem = parent.problem(forget_set.indices(parent.splits.train), forget_set.kind)
     named_as, why = (estimator, "") if estimator else cheap_estimator(problem)
     chosen = configured(named_as)
-    models = quick_models(problem, shelf) if calibrate is None else calibrate
+    models = quick_models(problem, shelf) if calibrate is None and chosen.predicts else calibrate or 0
     question = Question(of=of, targets=targets, top=top, calibrate=models, subsets=subsets)
     if dry_run:
         return show_plan(_plan(problem, chosen, question, shelf, seed), as_json)
@@ -114,7 +114,7 @@ def _plan(problem: Problem, estimator: Estimator, question: Question, shelf: Sto
         masks = subset_masks(question.subsets, len(train), seed=seed)
         seeds = role_seeds(seed, "subset", len(masks))
         parts["subset models"] = describe_fleet(recipe, train, masks, seeds, watch, shelf)
-    if question.calibrate:
+    if question.calibrate and estimator.predicts:
         masks = removal_masks(
             question.calibrate, len(train), size=len(problem.forget), groups=alike(problem), seed=seed
         )

@@ -5,7 +5,8 @@ Objective:  p(x) = f_0(x) + predicted change of f_0(x) when D_f is taken away   
 Deviations: 1. any estimator of `expunge estimators` serves; the published one, regression on subset models, is
                "datamodel" and needs those models.
             2. the group correction of kernel estimators replaces the sum over rows.
-            3. the public wrapper answers by position in the data set; here kernel estimators answer for any input, and
+            3. predictions are taken at their word: nothing is calibrated on held-out models.
+            4. the public wrapper answers by position in the data set; here kernel estimators answer for any input, and
                regression for the inputs that its subset models were watched on.
 Cost:       attribution's, once for all requests (in the notes), and the group solve for this one; no training.
 Limits:     a prediction, not a model: it cannot be kept in a run folder, and it holds the original, which knows D_f.

@@ -45,7 +45,9 @@ def foretold(problem: Problem, run: Run, estimator: str) -> Fitted:
 
 
 def counted(fitted: Fitted, before: float, run: Run, rows: int) -> None:
-    """Count on the run what a prediction cost after the fit: the estimator's own visits, or one look at each row.
+    """Count on the run what a prediction cost after the fit, and pass on what the estimator warned of.
+
+    That is the estimator's own visits, or one look at each row.
 
     Args:
         fitted: Whose cost goes on.
@@ -55,3 +57,5 @@ def counted(fitted: Fitted, before: float, run: Run, rows: int) -> None:
     """
     spent = fitted.cost.visits - before
     run.meter.forward("attribution", max(rows, round(3 * spent)))
+    if "warning" in fitted.notes:
+        run.notes["warning"] = f"attribution: {fitted.notes['warning']}"
