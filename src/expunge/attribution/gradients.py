@@ -11,6 +11,7 @@ Cost:       one forward+backward visit a row for a gradient, `outputs` of them f
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -290,7 +291,8 @@ def explained(model: nn.Module) -> Iterator[None]:
         NeedsError: torch cannot; says why.
     """
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+            warnings.filterwarnings("ignore", "There is a performance drop")  # a layer that goes row by row: slower
             yield
     except torch.OutOfMemoryError:
         raise
