@@ -97,7 +97,7 @@ def test_a_method_may_come_twice_under_two_labels():
 
 def test_an_unknown_key_is_named_beside_the_known_ones():
     assert (
-        "data, draws, forget, forget_seed, gold, methods, originals, policy, recipe, seed, shadows"
+        "data, draws, forget, forget_seed, gold, methods, methods_of, originals, policy, recipe, seed, shadows"
         in refused("golds = 3\n" + LEAST, "suite mine: unknown key 'golds'").hint
     )
 
@@ -150,6 +150,15 @@ def test_a_value_of_the_wrong_type_is_shown_beside_an_example(old, new):
 def test_a_value_out_of_range_is_refused(old, new, message):
     assert old in LEAST
     refused(LEAST.replace(old, new), message)
+
+
+def test_the_methods_of_another_suite_come_before_ones_own():
+    own = '[[methods]]\nname = "finetune"'
+    mine = parse_suite("mine", LEAST.replace(own, f'methods_of = "demo"\n{own}\nlabel = "mine"'))
+    assert mine.entries[:-1] == load_suite("demo").entries
+    assert mine.entries[-1].label == "mine"
+    assert parse_suite("mine", LEAST.replace(own, 'methods_of = "demo"')).entries == load_suite("demo").entries
+    refused(LEAST.replace(own, 'methods_of = "dem"'), "unknown suite 'dem'")
 
 
 def test_an_unknown_method_brings_close_matches():

@@ -35,6 +35,7 @@ KEYS: dict[str, tuple[type, type | None]] = {
     "policy": (str, None),
     "seed": (int, None),
     "methods": (list, dict),
+    "methods_of": (str, None),
 }
 """What a suite's file may say: key -> its type, and the type of what a list holds."""
 EXAMPLES = {
@@ -52,6 +53,7 @@ EXAMPLES = {
     "policy": 'policy = "standard"',
     "seed": "seed = 0",
     "methods": '[[methods]] and below it name = "finetune"',
+    "methods_of": 'methods_of = "matching"',
 }
 
 
@@ -157,7 +159,7 @@ def parse_suite(name: str, text: str) -> Suite:
     if extra:
         raise ConfigError(f"suite {name}: unknown key {extra[0]!r}", hint=f"known are {', '.join(sorted(KEYS))}")
     for key in ("recipe", "forget", "originals", "gold", "methods"):
-        if key not in data:
+        if key not in data and not (key == "methods" and "methods_of" in data):
             raise ConfigError(f"suite {name}: the key {key!r} is missing", hint=f"for example: {EXAMPLES[key]}")
     for key, value in data.items():
         if not _fits(value, *KEYS[key]):
@@ -175,7 +177,7 @@ def parse_suite(name: str, text: str) -> Suite:
         subset_share=data.get("subset_share", 0.5),
         table=data.get("table", TABLES[0]),
         policy=find_policy(data.get("policy", STANDARD.name)),
-        entries=tuple(_entry(name, line) for line in data["methods"]),
+        entries=(*_entries_of(data.get("methods_of", "")), *(_entry(name, line) for line in data.get("methods", []))),
     )
 
 
@@ -190,6 +192,13 @@ def _drawn(texts: list[str], seed: int, draws: int) -> tuple[ForgetSet, ...]:
                 hint="random:N and class:C:N are drawn",
             )
     return sets
+
+
+def _entries_of(name: str) -> tuple[Entry, ...]:
+    """The methods of a suite that ships, under their labels and with their settings; none of no suite."""
+    if name and name not in suites():
+        raise unknown("suite", name, suites(), "expunge bench --list")
+    return load_suite(name).entries if name else ()
 
 
 def _fits(value: object, kind: type, inner: type | None) -> bool:
