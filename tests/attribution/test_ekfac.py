@@ -147,7 +147,7 @@ def test_other_parameters_have_the_exact_diagonal():
 def test_few_rows_at_once_give_the_same(monkeypatch):
     model, rows = CASES["cnn"][0], tiny_rows(11, seed=1, shape=(2, 4, 4))
     whole = Kronecker(Network(model, dtype=torch.float64), rows, THREE, Run(0)).parts()
-    monkeypatch.setattr("expunge.attribution.kronecker.NUMBERS", 1500)
+    monkeypatch.setattr("expunge.attribution.passes.NUMBERS", 1500)
     pieces = Kronecker(Network(model, dtype=torch.float64), rows, THREE, Run(0)).parts()
     for one, other in zip(whole, pieces, strict=True):
         torch.testing.assert_close(one.values, other.values)
