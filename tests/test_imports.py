@@ -28,6 +28,7 @@ ROOMS = (
     "store",
     "tasks",
     "seeds",
+    "folder",
     "errors",
 )
 """From top to bottom."""

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
+
 from expunge.data import MemoryRows
 from expunge.fleet import Here
 from expunge.problem import Problem
@@ -37,3 +39,21 @@ class Counting(Here):
                 raise KeyboardInterrupt
             self.jobs.append(job)
             yield work(job)
+
+
+def read_from_now_on(monkeypatch) -> set[str]:
+    """Ids of the rows that anything reads or takes after this call; the set fills as it goes."""
+    read: set[str] = set()
+    batch, take = MemoryRows.batch, MemoryRows.take
+
+    def spied_batch(rows, indices, device="cpu"):
+        read.update(rows.ids[i] for i in np.asarray(indices))
+        return batch(rows, indices, device)
+
+    def spied_take(rows, indices):
+        read.update(rows.ids[i] for i in indices)
+        return take(rows, indices)
+
+    monkeypatch.setattr(MemoryRows, "batch", spied_batch)
+    monkeypatch.setattr(MemoryRows, "take", spied_take)
+    return read

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from expunge.data import MemoryRows
 from expunge.errors import ConfigError, NeedsError
 from expunge.methods import METHODS, FineTune, GradientAscent, Ssd
 from expunge.methods.search import Choice, Log, Whole
@@ -15,7 +14,7 @@ from expunge.tuning import plan, setup, tune
 from expunge.tuning.plan import Span, corners, stand_in, visits
 from expunge.tuning.twins import build, divide, twin_visits
 from tests.tiny import same_weights
-from tests.tuning import rewindable, tunable
+from tests.tuning import read_from_now_on, rewindable, tunable
 
 OPTIONS = {"trials": 6, "twins": 2, "seeds": 2, "seed": 0}
 TUNABLE = [name for name, method in METHODS.items() if method.search]
@@ -216,20 +215,9 @@ def test_a_method_that_cannot_treat_the_problem_is_named_as_it_will_be(monkeypat
 
 @pytest.mark.parametrize("objective", ["twin", "close"])
 def test_no_row_kept_for_the_audit_is_read_and_nothing_is_trained_or_written(tmp_path, monkeypatch, objective):
-    problem, read, before = tunable(), set(), deepcopy(tunable().original)
+    problem, before = tunable(), deepcopy(tunable().original)
     parts, _ = divide(problem, 2 if objective == "twin" else 1, seed=0)
-    batch, take = MemoryRows.batch, MemoryRows.take
-
-    def spied_batch(rows, indices, device="cpu"):
-        read.update(rows.ids[i] for i in np.asarray(indices))
-        return batch(rows, indices, device)
-
-    def spied_take(rows, indices):
-        read.update(rows.ids[i] for i in indices)
-        return take(rows, indices)
-
-    monkeypatch.setattr(MemoryRows, "batch", spied_batch)
-    monkeypatch.setattr(MemoryRows, "take", spied_take)
+    read = read_from_now_on(monkeypatch)
     plan("finetune", problem, kind="fresh", objective=objective, store=Store(tmp_path / "none"), **OPTIONS)
     assert {problem.holdout.ids[i] for i in parts.guide} <= read
     assert not {problem.holdout.ids[i] for i in parts.audit} & read

@@ -31,7 +31,7 @@ from expunge.tuning.setup import candidates
 from expunge.tuning.trial import Numbers, compare, of_twin, unchanged
 from expunge.tuning.tune import choose
 from expunge.tuning.twins import build, divide, look
-from tests.tuning import Counting, rewindable, tunable
+from tests.tuning import Counting, read_from_now_on, rewindable, tunable
 
 OPTIONS = {"trials": 6, "twins": 2, "seeds": 2, "seed": 0}
 
@@ -277,21 +277,10 @@ def test_a_search_that_was_stopped_goes_on_and_repeats_nothing(tmp_path, most):
 
 @pytest.mark.parametrize("objective", ["twin", "holdout", "accuracy", "close"])
 def test_no_row_kept_for_the_audit_is_read_and_no_gold_fleet(tmp_path, monkeypatch, objective):
-    problem, store, read = tunable(), Store(tmp_path), set()
+    problem, store = tunable(), Store(tmp_path)
     parts, _ = divide(problem, 2 if objective == "twin" else 1, seed=0)
     audit = {problem.holdout.ids[i] for i in parts.audit}
-    batch, take = MemoryRows.batch, MemoryRows.take
-
-    def spied_batch(rows, indices, device="cpu"):
-        read.update(rows.ids[i] for i in np.asarray(indices))
-        return batch(rows, indices, device)
-
-    def spied_take(rows, indices):
-        read.update(rows.ids[i] for i in indices)
-        return take(rows, indices)
-
-    monkeypatch.setattr(MemoryRows, "batch", spied_batch)
-    monkeypatch.setattr(MemoryRows, "take", spied_take)
+    read = read_from_now_on(monkeypatch)
     tune("scrub", problem, store=store, objective=objective, **OPTIONS)
     assert {problem.holdout.ids[i] for i in (*parts.check, *parts.auxiliary[0])} <= read
     assert len(audit) > 50

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
-
 from expunge.attribution.estimator import Estimator, Fitted, Removal, Source
 from expunge.errors import unknown
+from expunge.folder import classes_in
 
-
-def _found() -> dict[str, type[Estimator]]:
-    """Every estimator of this folder by name."""
-    found: dict[str, type[Estimator]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for value in vars(module).values():
-            own = inspect.isclass(value) and value.__module__ == module.__name__
-            if own and issubclass(value, Estimator) and not inspect.isabstract(value):
-                found[value.name()] = value
-    return found
-
-
-ESTIMATORS: dict[str, type[Estimator]] = _found()
+ESTIMATORS: dict[str, type[Estimator]] = {kind.name(): kind for kind in classes_in(__name__, __path__, Estimator)}
+"""Every estimator of this folder by name."""
 globals().update({kind.__name__: kind for kind in ESTIMATORS.values()})
 
 

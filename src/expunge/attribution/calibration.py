@@ -125,13 +125,7 @@ def calibrate(fitted: Fitted, fleet: Fleet, rows: Rows) -> Calibrated:
         NeedsError: fewer than 3 different sets are left out, or a row was not watched.
         ProblemError: another recipe, other training rows, or models that the estimator was fitted on.
     """
-    check_held_out(fitted.source, fleet)
-    groups = by_mask(fleet.masks)
-    if len(groups) < FEWEST:
-        raise NeedsError(
-            f"calibration: expected models without at least {FEWEST} different sets of rows, got {len(groups)}",
-            hint="`held_out_removals` trains them",
-        )
+    groups = held_out_sets(fitted.source, fleet, hint="`held_out_removals` trains them")
     outputs = fleet.logits(positions(fleet, rows)).astype(np.float64)  # [models, rows, outputs]
     predicted, actual = np.empty((2, len(groups), *outputs.shape[1:]))
     for index, at in enumerate(groups):
@@ -199,11 +193,17 @@ def spread_of_seeds(outputs: Floats, groups: list[Indices]) -> float | None:
     return float(np.sqrt(squares / (sum(len(some) - 1 for some in shared) * outputs[0].size)))
 
 
-def check_held_out(source: Source, fleet: Fleet) -> None:
-    """The fleet may judge an estimator fitted on the source.
+def held_out_sets(source: Source, fleet: Fleet, *, hint: str) -> list[Indices]:
+    """Positions of the models without each set, once the fleet may judge an estimator fitted on the source.
+
+    Args:
+        source: What the estimator was fitted on.
+        fleet: The held-out models.
+        hint: What mends it where they are too few.
 
     Raises:
         ConfigError: more than 20 models.
+        NeedsError: fewer than 3 different sets are left out.
         ProblemError: another recipe, other training rows, or models that the estimator was fitted on.
     """
     if len(fleet) > MOST:
@@ -221,3 +221,9 @@ def check_held_out(source: Source, fleet: Fleet) -> None:
             f"{shared} of {len(fleet)} models are among those that the estimator was fitted on",
             hint="calibrate on models held out from the fit: `held_out_removals` trains them",
         )
+    groups = by_mask(fleet.masks)
+    if len(groups) < FEWEST:
+        raise NeedsError(
+            f"calibration: expected models without at least {FEWEST} different sets of rows, got {len(groups)}", hint
+        )
+    return groups

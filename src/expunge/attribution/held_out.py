@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expunge.attribution.calibration import FEWEST, Line, check_held_out, fit_line, least_squares
+from expunge.attribution.calibration import FEWEST, Line, fit_line, held_out_sets, least_squares
 from expunge.attribution.effect import Effect, effect
 from expunge.attribution.estimator import Fitted, FloatArray, Removal
-from expunge.attribution.subsets import by_mask, part
+from expunge.attribution.subsets import part
 from expunge.attribution.watched import positions
 from expunge.data import Indices, Rows, joined
-from expunge.errors import NeedsError, check
+from expunge.errors import check
 from expunge.fleet import Fleet
 from expunge.tasks import Task
 
@@ -88,13 +88,7 @@ def calibrated_for(fitted: Fitted, fleet: Fleet, parts: Mapping[str, Rows | None
         NeedsError: fewer than 3 different sets, or a row was not watched.
         ProblemError: another recipe, other training rows, or models that the estimator was fitted on.
     """
-    check_held_out(fitted.source, fleet)
-    groups = by_mask(fleet.masks)
-    if len(groups) < FEWEST:
-        raise NeedsError(
-            f"calibration: expected models without at least {FEWEST} different sets of rows, got {len(groups)}",
-            hint=f"--calibrate {FEWEST} or more",
-        )
+    groups = held_out_sets(fitted.source, fleet, hint=f"--calibrate {FEWEST} or more")
     sizes = (~fleet.masks).sum(axis=1)
     check("held-out models", [int(sizes.min()), int(sizes.max())], "sets of one size", bool(np.ptp(sizes) == 0))
     task = fitted.source.recipe.task

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 from expunge.cli.output import DryRun, Json, out, progress, show, show_plan, table
-from expunge.cli.results import shelf_at, workers
+from expunge.cli.results import shelf_at, spelled, workers
 from expunge.data import ForgetSet
 from expunge.methods import Method
 from expunge.runs import open_run
@@ -71,37 +72,12 @@ def tune(
     parent = open_run(run, data=data, code=code)
     rewound = way(objective, kind, forget_set.kind).kind == "rewind"
     problem = parent.problem(forget_set.indices(parent.splits.train), forget_set.kind, halfway=rewound)
+    asked: dict[str, Any] = {"trials": trials, "twins": twins, "seeds": seeds, "kind": kind, "objective": objective}
+    asked |= {"guard": guard, "budget": budget, "seed": seed, "store": shelf}
     if dry_run:
-        foreseen = plan(
-            method,
-            problem,
-            trials=trials,
-            twins=twins,
-            seeds=seeds,
-            kind=kind,
-            objective=objective,
-            guard=guard,
-            budget=budget,
-            seed=seed,
-            store=shelf,
-        )
-        return show_plan(foreseen.to_json(), as_json)
+        return show_plan(plan(method, problem, **asked).to_json(), as_json)
     with workers("cpu", processes) as executor, progress() as bar:
-        found = run_tuning(
-            method,
-            problem,
-            trials=trials,
-            twins=twins,
-            seeds=seeds,
-            kind=kind,
-            objective=objective,
-            guard=guard,
-            budget=budget,
-            seed=seed,
-            store=shelf,
-            executor=executor,
-            progress=bar,
-        )
+        found = run_tuning(method, problem, **asked, executor=executor, progress=bar)
     if as_json:
         show(found.to_json())
     else:
@@ -156,8 +132,5 @@ def _command(method: Method, run: Path, rows: str, rows_seed: int = 0, **more: P
             continue
         for one in value if isinstance(value, tuple) else (value,):
             flags += [f"--{flag}", str(one)]
-    asked = ["--rows", rows, *(["--rows-seed", str(rows_seed)] if rows_seed else [])]
-    for name, value in more.items():
-        asked += [] if value is None else [f"--{name}", str(value)]
-    words = ["expunge", "forget", str(run), *asked, "--method", method.name(), *flags, "-o", "UNLEARNED"]
-    return shlex.join(words)
+    asked = {"rows": rows, "rows-seed": rows_seed or None, **more, "method": method.name()}
+    return f"{spelled('forget', str(run), **asked)} {shlex.join([*flags, '-o', 'UNLEARNED'])}"

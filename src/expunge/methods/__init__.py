@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 import warnings
 from importlib.metadata import entry_points
 from typing import Any
 
 from expunge.errors import unknown
+from expunge.folder import classes_in
 from expunge.methods.method import FORGET_KINDS, NEEDS, Method, Unlearned
 
 GROUP = "expunge.methods"
@@ -17,13 +15,7 @@ GROUP = "expunge.methods"
 
 def _found() -> dict[str, type[Method]]:
     """Every method by name: those of this folder, then those that installed packages offer."""
-    found: dict[str, type[Method]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for value in vars(module).values():
-            own = inspect.isclass(value) and value.__module__ == module.__name__
-            if own and issubclass(value, Method) and not inspect.isabstract(value):
-                found[value.name()] = value
+    found: dict[str, type[Method]] = {kind.name(): kind for kind in classes_in(__name__, __path__, Method)}
     for entry in entry_points(group=GROUP):
         try:
             kind = entry.load()

@@ -70,8 +70,6 @@ class Entry:
     method: type[Method]
     settings: dict[str, Any]
     numbers: list[Numbers | None] = field(default_factory=list)
-    whole: bool = False
-    """Whether it was run on every scene with every seed."""
 
     def value(self, guard: float) -> float:
         """What the optimiser is told: dropped settings count as very far."""
@@ -168,8 +166,6 @@ class Rounds:
                 rest += runs
                 room -= cost
         self._run(rest, math.inf)
-        for entry in self.entries:
-            entry.whole = len(entry.numbers) == len(self.scenes) * self._turns(entry.method)
 
     def _turns(self, method: type[Method]) -> int:
         return self.seeds if method.stochastic else 1
@@ -177,16 +173,13 @@ class Rounds:
     def trials(self) -> list[Trial]:
         """Every setting and "no change"."""
         nothing = [unchanged(scene, objective=self.objective) for scene in self.scenes]
-        return [summed(NO_CHANGE, {}, list(nothing), math.inf)] + [
-            summed(
-                entry.method.name(),
-                entry.settings,
-                entry.numbers,
-                self.guard,
-                turns=self._turns(entry.method) if entry.whole else 0,
-            )
-            for entry in self.entries
-        ]
+        found = [summed(NO_CHANGE, {}, list(nothing), math.inf)]
+        for entry in self.entries:
+            turns = self._turns(entry.method)
+            whole = len(entry.numbers) == len(self.scenes) * turns
+            chosen, runs = entry.settings, entry.numbers
+            found.append(summed(entry.method.name(), chosen, runs, self.guard, turns=turns if whole else 0))
+        return found
 
     def _run(self, wanted: Sequence[tuple[Entry, int, int]], limit: float) -> None:
         """Run settings on scenes with seeds `(setting, scene, turn)`, in the order given, as far as `limit` reaches."""

@@ -1,0 +1,25 @@
+"""What lies in a folder of the package: a method or an estimator is found by its file, and registered nowhere."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def classes_in(package: str, path: Iterable[str], base: type) -> Iterator[Any]:
+    """Every class that a module of the package defines itself, and that can be made.
+
+    Args:
+        package: Its dotted name; it may be in the middle of being imported.
+        path: Its `__path__`.
+        base: What the classes derive from.
+    """
+    for info in pkgutil.iter_modules(path):
+        module = importlib.import_module(f"{package}.{info.name}")
+        for value in vars(module).values():
+            own = inspect.isclass(value) and value.__module__ == module.__name__
+            if own and issubclass(value, base) and not inspect.isabstract(value):
+                yield value
