@@ -25,6 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from expunge.attribution.layerwise import layerwise
 from expunge.data import Indices, Rows
 from expunge.errors import NeedsError, ShapeError, check, unknown
+from expunge.models.layout import channels_last
 from expunge.tasks import Task
 
 HELD = 2**22
@@ -79,7 +80,7 @@ class Network:
         self.device, self.dtype = torch.device(device), dtype
         self.model = deepcopy(model).to(self.device, dtype).eval().requires_grad_(False)
         if dtype == torch.float32:  # the layout in which convolutions are fastest
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            channels_last(self.model)
         every = dict(self.model.named_parameters())
         for name in only:
             if name not in every:

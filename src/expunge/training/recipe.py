@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from expunge.errors import ConfigError, StoreError, check
 from expunge.models import build
+from expunge.models.layout import channels_last
 from expunge.seeds import generator, lent
 from expunge.tasks import Task, task_from_dict, task_to_dict
 from expunge.training.augment import AUGMENTATIONS
@@ -57,7 +57,7 @@ class Recipe:
     precision: str = "float32"
     """"float32" or "bf16" (autocast; weights stay float32)."""
     channels_last: bool = False
-    """Memory layout of convolutional weights; faster on most devices in bf16."""
+    """Memory layout of convolutional weights; faster on most devices in bf16. Not taken where it is unsafe."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augmentation", tuple(self.augmentation))
@@ -83,9 +83,8 @@ class Recipe:
         """
         with lent(generator(seed, "init")):
             model = build(self.model, shape=shape, width=self.task.width, **self.arguments)
-        if self.channels_last:  # here, so that a model read back from a file has the layout it was trained in
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model
+        # here, so that a model read back from a file has the layout it was trained in
+        return channels_last(model) if self.channels_last else model
 
     @property
     def half(self) -> int:
