@@ -9,7 +9,7 @@ Presets:    published   as the authors' scripts for CIFAR-10: one draw of retain
             ours        retain rows drawn anew for every pass, those more that are predicted to change more;
                         group-corrected targets; stops where the forget rows are as near to their targets as the
                         targets are to the truth by the attribution's own error, if it tells one (EK-FAC does not,
-                        and all passes are run); smaller steps, more of them
+                        and all passes are run); more steps, the last ones small
             "published" predicts by regression on subset models, which the problem must hold; "ours" by EK-FAC, which
             needs the model alone. Any estimator of `expunge estimators` serves either.
 Deviations: 1. the published regression is LASSO or a difference of means on thousands of models, "datamodel" is ridge.
@@ -58,8 +58,9 @@ PUBLISHED: dict[str, Any] = {
 OURS = PUBLISHED | {
     "estimator": "ekfac",
     "epochs": 8,
-    "lr": 1e-3,
-    "batch_size": 64,
+    "lr": 2e-3,
+    "decay": 0.8,
+    "batch_size": 16,
     "forget_times": 1.0,
     "retain_times": 5.0,
     "fresh": True,
