@@ -12,8 +12,8 @@ Objective:  min over b, m of |Y - Z (m + b)|^2 + ridge |b|^2 for each target; Z 
             effects of variance s^2 / ridge about a mean that nothing is known of:
                 s^2 ((|F| - z' w z / ridge) / ridge + (|F| - s' w z / ridge)^2 / s' w s)
             s^2 = residual sum of squares over its degrees of freedom, for each target.
-Penalty:    one for all outputs of all watched rows, by generalised cross-validation (Golub, Heath & Wahba 1979): it
-            needs no models to validate on, and one eigendecomposition serves every candidate.
+Penalty:    one for all, by generalised cross-validation (Golub, Heath & Wahba 1979) on all outputs of up to 500 watched
+            rows: it needs no models to validate on, and one eigendecomposition serves every candidate.
 Deviations: the error says how well the regression is known at the share of rows that the subsets have. That effects
             are larger there than near the full set, and that effects need not add up, is not in it: `calibrate`.
 Cost:       the subset models; then models^2 (rows + targets) products and models^3, rows in place of models where
@@ -36,6 +36,8 @@ from expunge.training import Run
 
 CANDIDATES = np.geomspace(1e-3, 1e4, 71)
 """Penalties that are tried, as multiples of the mean eigenvalue of Z Z'."""
+ASKED = 500
+"""Watched rows that choose the penalty, or all where there are fewer."""
 TINY = 1e-9
 """Subsets whose sizes vary less than this, as a share of the rows' own variation, have one size."""
 
@@ -62,7 +64,7 @@ class Datamodel(Estimator):
         fleet = subsets(source)
         dual = Dual(fleet.masks, common=self.common)
         moments = np.zeros((len(dual.values), len(dual.values)))
-        for _, outputs in blocks(fleet, np.arange(len(fleet.watched))):
+        for _, outputs in blocks(fleet, spread(len(fleet.watched), ASKED)):
             moments += dual.moments(outputs.reshape(len(outputs), -1).astype(np.float64))
         ridge = self.ridge or dual.choose(moments)
         return DualFit(source, run, dual, ridge, moments)
@@ -173,6 +175,16 @@ class Dual:
             away = len(rows) - float(self.sizes @ (weights * z)) / ridge
             unknown += away**2 / float(self.sizes @ (weights * self.sizes))
         return len(rows) * mean + z @ left / ridge, np.sqrt(noise * unknown)
+
+
+def spread(rows: int, most: int) -> Indices:
+    """Positions of at most so many of the rows, evenly over all.
+
+    Example:
+        >>> spread(7, 3).tolist()
+        [0, 3, 6]
+    """
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).round().astype(np.int64))
 
 
 class DualFit(Watched):
