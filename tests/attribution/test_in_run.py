@@ -384,9 +384,11 @@ def test_another_seed_is_another_run_and_says_so(problem):
 
 
 def test_any_rows_may_be_probes(problem):
-    source = Source.of(problem)
-    fitted = InRun().watch(source, problem.test, Run(6, problem.recipe.batch_size))
-    assert fitted.scores(problem.test, np.arange(50)).shape == (50, 9)
+    source = replace(Source.of(problem), probes=problem.test)
+    found = InRun().fit(source, seed=6).scores(problem.test, np.arange(50))
+    assert np.array_equal(found, in_run(problem.recipe, ROWS, problem.test, seed=6).values)
+    named = InRun(probes="class:1:3").fit(source, seed=6).probes
+    assert (ROWS.labels[ROWS.position(named.ids)] == 1).all(), "what is named goes before"
 
 
 def test_it_does_not_answer_for_what_it_does_not_know(problem):

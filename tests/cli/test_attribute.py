@@ -245,7 +245,7 @@ def test_a_fleet_of_another_recipe_does_not_answer(place, capsys):
 
 
 def test_every_estimator_of_gradients_ranks_and_those_that_predict_predict(place, capsys):
-    for name in ("last_layer", "ekfac", "grad_dot"):
+    for name in ("last_layer", "ekfac", "grad_dot", "in_run"):
         assert place(f"{ATTRIBUTE} --estimator {name} --targets 1 --top 2 --json") == 0, name
         result = json.loads(capsys.readouterr().out)
         assert bool(result["parts"]) == ESTIMATORS[name].predicts

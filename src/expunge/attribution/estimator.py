@@ -45,6 +45,8 @@ class Source:
     """Trained on `rows`; never changed."""
     subsets: Fleet | None = None
     """Models of the same recipe on random subsets of `rows`, where an estimator needs them."""
+    probes: Rows | None = None
+    """Rows that will be asked about, for an estimator that must know them before it trains."""
 
     def __post_init__(self) -> None:
         if self.subsets is not None:

@@ -43,6 +43,8 @@ from expunge.data import ForgetSet, Indices, Rows
 from expunge.errors import NeedsError, ProblemError, check
 from expunge.training import Progress, Recipe, Run, silent
 
+UNSAID = "random:16"
+"""Training rows to watch where nothing says which."""
 SAME = 1e-4
 """Weights no further apart are of one training run: rounding, on another processor."""
 
@@ -116,7 +118,8 @@ class InRunFit(Fitted):
         if strange:
             raise NeedsError(
                 f"in_run: {len(strange)} of {len(rows)} rows were not watched during training, such as {strange[0]!r}",
-                hint='name them as probes before: InRun(probes="ids:FILE"), or in_run(recipe, rows, probes, seed=...)',
+                hint="watch them from the start: Source(probes=ROWS), in_run(recipe, rows, probes, seed=...), and in "
+                "`expunge attribute` an estimator without probes of its own",
             )
         count = len(self.ledger.values)
         if len(train) and not 0 <= int(train.min()) <= int(train.max()) < count:
@@ -163,22 +166,20 @@ class InRun(Estimator):
     any_rows: ClassVar = False
     predicts: ClassVar = False
 
-    probes: str = "random:16"
-    """Which training rows to watch, as a forget set is written: "class:3:20", "ids:FILE", ... (ours)"""
+    probes: str = ""
+    """Which training rows to watch, as a forget set is written: "class:3:20", "ids:FILE", ...; by default the source's
+    probes, which `expunge attribute` sets to its targets, and else 16 random ones. (ours)"""
     order: int = 1
     """1, or 2 for the curvature too, which needs a recipe without momentum. (paper)"""
 
     def __post_init__(self) -> None:
         check("order", self.order, "1 or 2", self.order in (1, 2))
-        ForgetSet(self.probes)
+        ForgetSet(self.probes or UNSAID)
 
     def attribute(self, source: Source, run: Run) -> InRunFit:
         """A ledger of the training by the run's seed; with the model's own seed it is that model's."""
-        at = ForgetSet(self.probes, run.seed).indices(source.rows)
-        return self.watch(source, source.rows.take(at), run)
-
-    def watch(self, source: Source, probes: Rows, run: Run) -> InRunFit:
-        """As `attribute`, with any rows as probes."""
-        recipe = source.recipe
+        recipe, probes = source.recipe, source.probes
+        if probes is None or self.probes:
+            probes = source.rows.take(ForgetSet(self.probes or UNSAID, run.seed).indices(source.rows))
         ledger = keep_ledger(recipe, source.rows, np.arange(len(source.rows)), probes, run, order=self.order)
         return InRunFit(source, probes, ledger, {"order": self.order, "momentum": recipe.momentum})

@@ -155,18 +155,19 @@ def attribute(
     source = with_subsets(
         problem, estimator, question, seed=seed, store=store, executor=executor, device=device, progress=progress
     )
-    fitted = estimator.fit(source, seed=seed, device=device, progress=progress)
-    fleet = None
-    if estimator.predicts:
-        fleet = held_out(problem, question, seed=seed, store=store, executor=executor, device=device, progress=progress)
     asked_of = {name: one for name, one in rows_of(problem).items() if name in ("forget", "test", question.of)}
     if estimator.predicts:
+        fitted = estimator.fit(source, seed=seed, device=device, progress=progress)
+        fleet = held_out(problem, question, seed=seed, store=store, executor=executor, device=device, progress=progress)
         parts, visits = _foretold(problem, fitted, fleet, asked_of, progress)
-    else:
-        parts, visits = {question.of: _unmoved(problem, *asked_of[question.of])}, Visits(fitted.cost.visits, 0.0, 0.0)
-    of = parts[question.of]
-    targets = _chosen(question, of, estimator)
-    rows = of.rows.take(targets)
+        targets = _chosen(question, parts[question.of], estimator)
+    else:  # nothing is predicted that targets could be chosen by, so that they are known before anything is fitted
+        fleet, parts = None, {question.of: _unmoved(problem, *asked_of[question.of])}
+        targets = _chosen(question, parts[question.of], estimator)
+        source = replace(source, probes=parts[question.of].rows.take(targets))
+        fitted = estimator.fit(source, seed=seed, device=device, progress=progress)
+        visits = Visits(fitted.cost.visits, 0.0, 0.0)
+    rows = parts[question.of].rows.take(targets)
     before = fitted.cost.visits
     scores = keep_scores(fitted, request(source, estimator, rows, seed=seed), rows, store, progress=progress)
     extremes = scores.extremes(question.top)
