@@ -71,6 +71,13 @@ def test_stream_is_scores_and_few_targets_at_once_change_nothing(source, monkeyp
     np.testing.assert_allclose(streamed, whole, rtol=1e-5, atol=1e-6)
 
 
+def test_a_visit_is_counted_for_each_gradient(source):
+    found = GradDot().fit(source)
+    assert found.cost.visits == 0
+    found.scores(TARGETS, TRAIN)
+    assert found.cost.backward == {"attribution": len(TARGETS) + len(TRAIN)}
+
+
 def test_projected_scores_lie_near(source):
     exact = GradDot().fit(source).scores(TARGETS, np.arange(60))
     near = GradDot(dimension=200).fit(source).scores(TARGETS, np.arange(60))

@@ -13,7 +13,7 @@ Cost:       nothing to fit; then one visit a training row and one a target for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NoReturn
 
 import numpy as np
@@ -59,7 +59,7 @@ class GradDotFit(Fitted):
     """Gradient dot products at one model."""
 
     def __init__(self, source: Source, run: Run, settings: GradDot) -> None:
-        self.source, self.settings = source, settings
+        self.source, self.run, self.settings = source, run, settings
         self.network = Network(source.model, device=run.device)
         kind = "count_sketch" if settings.dimension else "identity"
         self.projection: Projection = projection(
@@ -97,6 +97,7 @@ class GradDotFit(Fitted):
                 ours = -self._shortened(x, y, "loss")
                 found[done : done + len(part), targets] = (ours @ theirs.T).cpu().numpy()
                 done += len(part)
+        self.cost = replace(self.run.meter.cost(), seconds=self.cost.seconds)
         return found
 
     def _features(self, rows: Rows, at: Indices, of: str) -> Tensor:
@@ -105,6 +106,7 @@ class GradDotFit(Fitted):
 
     def _shortened(self, x: Tensor, y: Tensor, of: str) -> Tensor:
         """Projected gradients `[rows, dimension]`, of length 1 where cosines are wanted."""
+        self.run.meter.backward("attribution", len(x))
         found = self.projection.down(self.network.gradients(x, y, self.source.recipe.task, of))
         return found / found.norm(dim=-1, keepdim=True).clamp(min=TINY) if self.settings.cosine else found
 
