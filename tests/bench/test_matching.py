@@ -7,16 +7,16 @@ from expunge.attribution.ekfac import Ekfac
 from expunge.bench import cell as cells
 from expunge.bench.bench import run_suite
 from expunge.bench.cell import Cell
-from expunge.bench.chosen import both_ends, first_component, resolved
+from expunge.bench.chosen import as_many, both_ends, first_component, resolved
 from expunge.bench.fleets import Fleets
 from expunge.bench.matching import HEADINGS, matching_summary
 from expunge.bench.suite import parse_suite
-from expunge.data import forget, load
+from expunge.data import ForgetSet, forget, load
 from expunge.errors import NeedsError, ProblemError
 from expunge.store import Store
 from expunge.training.recipes import recipe
 from tests.bench.problem import recipe_file, suite_text
-from tests.tiny import tiny_recipe
+from tests.tiny import tiny_recipe, tiny_rows
 
 ORACLE = """
 [[methods]]
@@ -146,3 +146,10 @@ def test_a_cell_hangs_on_what_its_text_leaves_to_the_estimators_defaults(monkeyp
     before = one.id
     monkeypatch.setattr(cells, "configured", lambda text: Ekfac(draws=3))
     assert one.id != before
+
+
+def test_a_plan_does_not_take_a_random_set_for_a_chosen_one():
+    texts = ("random:5", "influential:5", "coherent:5")
+    planned = [as_many(ForgetSet(text)).indices(tiny_rows(60, seed=0)) for text in texts]
+    assert {len(one) for one in planned} == {5}
+    assert len({tuple(one) for one in planned}) == 3

@@ -58,9 +58,13 @@ def resolved(forget: ForgetSet, fleets: Fleets, *, seed: int) -> Indices:
 
 
 def as_many(forget: ForgetSet) -> ForgetSet:
-    """The forget set, or as many random rows where a model would have to be trained to choose them: for a plan."""
+    """The forget set, or as many random rows where a model would have to be trained to choose them: for a plan.
+
+    They are rows that no suite draws, so that a plan does not take the models of a random set for those of this one; it
+    counts them as not yet trained.
+    """
     head, _, count = forget.text.partition(":")
-    return ForgetSet(f"random:{count}", forget.seed) if head in CHOSEN else forget
+    return ForgetSet(f"random:{count}", derive(forget.seed, f"as many/{head}")) if head in CHOSEN else forget
 
 
 def influential(model: nn.Module, fleets: Fleets, size: int, *, seed: int) -> Indices:
