@@ -39,7 +39,8 @@ CANDIDATES = np.geomspace(1e-3, 1e4, 71)
 ASKED = 500
 """Watched rows that choose the penalty, or all where there are fewer."""
 TINY = 1e-9
-"""Subsets whose sizes vary less than this, as a share of the rows' own variation, have one size."""
+"""Eigenvalues below this, as a share of the largest, are rounding; and subsets whose sizes vary less than this, as a
+share of the rows' own variation, have one size."""
 
 
 @dataclass(frozen=True, kw_only=True)
