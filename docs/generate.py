@@ -4,6 +4,7 @@ README.md           the table of methods, between its two marks
 docs/methods.md     one section a method: the head of its file and its flags
 docs/estimators.md  the table of estimators of data attribution, and one section an estimator
 docs/measures.md    the table of measures, and one section a measure
+docs/gan.md         the methods for GANs, and the measures of their audit
 docs/cli.md         the help of every command
 """
 
@@ -22,6 +23,9 @@ from expunge.audit import MEASURES, brittleness, lds, loo_correlation, noise_auc
 from expunge.cli import COMMANDS, app
 from expunge.cli.flags import described
 from expunge.cli.listings import COST, ESTIMATOR_HEADINGS, estimator_cells, measure_cells, setting_of, summary
+from expunge.gan import distances, verdict
+from expunge.gan.measures import MEASURES as GAN_MEASURES
+from expunge.gan.methods import GAN_METHODS, GanMethod
 from expunge.methods import METHODS, Method
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +51,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "methods.md": methods_page(),
         ROOT / "docs" / "estimators.md": estimators_page(),
         ROOT / "docs" / "measures.md": measures_page(),
+        ROOT / "docs" / "gan.md": gan_page(),
         ROOT / "docs" / "cli.md": cli_page(),
     }
 
@@ -80,7 +85,9 @@ def _method_section(kind: type[Method]) -> str:
     return _section(kind, "flag", [(flag, default, text) for flag, default, text in described(kind)])
 
 
-def _section(kind: type[Method] | type[Estimator], heading: str, settings: list[tuple[str, object, str]]) -> str:
+def _section(
+    kind: type[Method] | type[GanMethod] | type[Estimator], heading: str, settings: list[tuple[str, object, str]]
+) -> str:
     head = inspect.getdoc(sys.modules[kind.__module__]) or ""
     cells = [(name, default, text.replace("|", chr(92) + "|")) for name, default, text in settings]
     lines = "\n".join(f"| `{name}` | `{default}` | {text} |" for name, default, text in cells)
@@ -118,6 +125,34 @@ def measures_table() -> str:
         cells = f"[`{name}`](#{name})", mode, models.replace("\n", ", "), *rest
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def gan_page() -> str:
+    """The methods for pairs of generator and discriminator as a table and one section each; then their measures."""
+    lines = ["| method | what | needs | forgets | source | status |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| [`{kind.name()}`](#{kind.name()}) | {summary(kind)} | {', '.join(sorted(kind.needs))} | "
+        f"{', '.join(sorted(kind.forget_kinds))} | {kind.paper} | {kind.status} |"
+        for kind in GAN_METHODS.values()
+    ]
+    sections = [_section(kind, "flag", list(described(kind))) for kind in GAN_METHODS.values()]
+    table = ["| measure | what | unit | near to | judged |", "|---|---|---|---|---|"]
+    ends = {"gold": "gold", "low": "gold or below", "high": "gold or above"}
+    table += [
+        f"| {one.title} | {one.meaning} | {one.unit} | {ends[one.better]} | {'yes' if one.judged else 'no'} |"
+        for one in GAN_MEASURES.values()
+    ]
+    heads = [inspect.getdoc(module) or "" for module in (distances, verdict)]
+    told = "\n".join(f"```text\n{head}\n```\n" for head in heads)
+    return (
+        f"{NOTE}# GANs that forget\n\n"
+        + "\n".join(lines)
+        + "\n\n"
+        + "\n".join(sections)
+        + "\n# Measures of a pair\n\n"
+        + "\n".join(table)
+        + f"\n\n{told}"
+    )
 
 
 def cli_page() -> str:

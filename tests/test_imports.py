@@ -16,6 +16,7 @@ ROOMS = (
     "tuning",
     "bench",
     "report",
+    "gan",
     "audit",
     "runs",
     "methods",

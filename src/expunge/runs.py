@@ -126,7 +126,7 @@ def train_run(
         "recipe": recipe.to_dict(),
         "code": recipe.code,
         "seed": seed,
-        "rows": _fingerprints(splits),
+        "rows": fingerprints(splits),
         "cost": trained.cost.to_dict(),
     }
     assert trained.halfway is not None  # it was asked for
@@ -152,7 +152,7 @@ def open_run(path: Path, *, data: Path | None = None, code: Path | None = None) 
     _check_named(path, recipe.model, str(folder.facts.get("code", "")), code)
     splits = load(recipe.data, root=data)
     for part, fingerprint in folder.facts["rows"].items():
-        if _fingerprints(splits)[part] != fingerprint:
+        if fingerprints(splits)[part] != fingerprint:
             raise StoreError(
                 f"{path}: the {part} rows of {recipe.data} are not those it was trained with",
                 hint="give the same files with --data DIR",
@@ -344,5 +344,6 @@ def _check_named(path: Path, model: str, recorded: str, code: Path | None) -> No
         )
 
 
-def _fingerprints(splits: Splits) -> dict[str, str]:
+def fingerprints(splits: Splits) -> dict[str, str]:
+    """The fingerprint of each part of a data set, by which a folder knows its rows again."""
     return {part: getattr(splits, part).fingerprint for part in ("train", "holdout", "test")}

@@ -45,7 +45,10 @@ STOPPED = 130
 AGAIN = dict.fromkeys(
     ("demo", "attribute", "audit", "bench", "tune"),
     "run the same command again: finished models are kept and it goes on from there",
-) | dict.fromkeys(("train", "forget"), "nothing was kept: the same command starts anew")
+) | {
+    "train": "the same command starts a classifier anew, and goes on with a GAN where it was noted last",
+    "forget": "nothing was kept: the same command starts anew",
+}
 """Command -> how to go on where it was stopped."""
 
 

@@ -16,22 +16,27 @@ from expunge.bench.audit import audit as run_audit
 from expunge.bench.fleets import shadow_plan
 from expunge.bench.result import check_classes
 from expunge.bench.stored import audit_stored, foresee_stored, read_stored
+from expunge.cli.gan import audit_pair
 from expunge.cli.output import DryRun, Json, err, progress, show_plan
 from expunge.cli.plan import describe_fleet, describe_plan
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
 from expunge.data import joined
 from expunge.errors import ConfigError
 from expunge.fleet import role_seeds, same_rows
+from expunge.gan.audit import GOLD as PAIRS
+from expunge.gan.runs import is_gan
 from expunge.runs import UnlearnedRun, check_same_request, open_unlearned
 from expunge.store import Store
 
 EXIT = {"pass": 0, "measured": 0, "fail": 1, "inconclusive": 3}
 STORED = ".npz"
+GOLD = 64
+"""Gold models of a classifier, advised."""
 
 
 def audit(
     *unlearned: Path,
-    gold: int = 64,
+    gold: int | None = None,
     shadows: int = 0,
     relearn: int = 0,
     planted: Annotated[bool, Parameter(name="--planted", negative="")] = False,
@@ -43,6 +48,7 @@ def audit(
     processes: int | None = None,
     device: str = "cpu",
     code: Path | None = None,
+    features: str = "",
     rows: Annotated[bool, Parameter(name="--rows", negative="--no-rows")] = True,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -56,7 +62,7 @@ def audit(
 
     Args:
         unlearned: Folders made by `expunge forget`, or one .npz file.
-        gold: Gold models; policies ask for 19 to 64, 64 are advised.
+        gold: Gold models, by default 64; policies ask for 19 to 64. For a GAN by default 8, at least 2.
         shadows: Models on random halves of the rows, even, for LiRA, RMIA and difficulty; 0 for none, 64 advised.
         relearn: Gold models that relearn the forget rows beside the unlearned one; 0 for none, 8 advised.
         planted: Train three more originals with marks on the forget rows, unlearn them by the same method and
@@ -69,6 +75,8 @@ def audit(
         processes: Worker processes on cpu; by default one per core.
         device: Where to train gold, such as cpu or cuda.
         code: Your own file that holds the model, where its recipe names one (the file is executed).
+        features: Of a GAN: your own `path/file.py:NAME`, a function from pictures [n, c, h, w] to features [n, d] such
+            as Inception's (the file is executed); by default a classifier trained here.
         rows: Keep ids and distances of single rows, which are personal data; --no-rows keeps aggregates only.
         dry_run: Say what would be trained, what that takes and what could be seen, and do nothing.
         as_json: The result as plain data instead of a table.
@@ -76,6 +84,24 @@ def audit(
     chosen = find_policy(policy)
     if not unlearned:
         raise ConfigError("audit: expected a folder made by `expunge forget`", hint="`expunge audit --help`")
+    if is_gan(unlearned[0]):
+        return audit_pair(
+            unlearned,
+            gold=PAIRS if gold is None else gold,
+            out_folder=out_folder,
+            seed=seed,
+            data=data,
+            store=store,
+            processes=processes,
+            device=device,
+            features=features,
+            rows=rows,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+    if features:
+        raise ConfigError("--features: expected the unlearned pair of a GAN, got a classifier")
+    gold = GOLD if gold is None else gold
     stored = [path for path in unlearned if path.suffix == STORED]
     if stored and len(unlearned) > 1:
         raise ConfigError(f"audit: expected {stored[0]} alone", hint="one .npz file holds all outputs of an audit")

@@ -8,13 +8,16 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from types import NoneType
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from expunge.attribution import Estimator
 from expunge.errors import ConfigError
+from expunge.gan.methods import GanMethod
 from expunge.methods import Method
+
+Settings = TypeVar("Settings", Method, GanMethod)
 
 
 def strict(kind: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401  (whatever a parameter is annotated with)
@@ -31,14 +34,14 @@ def strict(kind: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401  (whateve
     return convert(kind, tokens)
 
 
-def configured(kind: type[Method], flags: Sequence[str]) -> Method:
+def configured(kind: type[Settings], flags: Sequence[str]) -> Settings:
     """The method with what its flags say, such as `--epochs 3 --lr 0.01`.
 
     Raises:
         ConfigError: a flag is unknown (with close matches) or its value is not of the right type or range.
     """
 
-    def make(settings: Method | None = None) -> Method:
+    def make(settings: Settings | None = None) -> Settings:
         return settings if settings is not None else kind()
 
     make.__annotations__["settings"] = Annotated[kind, Parameter(name="*")]  # known only now
@@ -48,12 +51,12 @@ def configured(kind: type[Method], flags: Sequence[str]) -> Method:
         made = app(list(flags), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise ConfigError(f"{kind.name()}: {error}", hint=f"`expunge methods {kind.name()}` lists its flags") from None
-    if not isinstance(made, Method):
+    if not isinstance(made, kind):
         raise ConfigError(f"{kind.name()}: could not read the flags {' '.join(flags)}")
     return made
 
 
-def described(kind: type[Method] | type[Estimator]) -> list[tuple[str, object, str]]:
+def described(kind: type[Method] | type[GanMethod] | type[Estimator]) -> list[tuple[str, object, str]]:
     """(flag, default, help) of every hyper-parameter; the help is the string below the field."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(tree, ast.ClassDef)

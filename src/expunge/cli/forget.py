@@ -9,8 +9,10 @@ from cyclopts import Parameter
 
 from expunge.attribution.named import configured as estimator_of
 from expunge.cli.flags import configured
+from expunge.cli.gan import forget_pair
 from expunge.cli.output import DryRun, Json, out, progress, show, table
 from expunge.data import ForgetSet
+from expunge.gan.runs import is_gan
 from expunge.methods import Method
 from expunge.methods import method as find_method
 from expunge.runs import Accuracy, accuracies, check_new, forget_run, latest_subsets, open_run
@@ -43,15 +45,29 @@ def forget(
         rows_seed: Of the draw of forget rows.
         seed: Of the method.
         data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
-        store: Where `expunge attribute --subsets` kept models, for methods that predict from them; by default
-            EXPUNGE_STORE, or .expunge here.
+        store: Where `expunge attribute --subsets` kept models, for methods that predict from them, and where the
+            classifier lies that finds a class among a GAN's pictures; by default EXPUNGE_STORE, or .expunge here.
         device: Where to compute, such as cpu or cuda.
         code: Your own file that holds the model, where its recipe names one (the file is executed).
         dry_run: Say what would be done, and do nothing.
         as_json: Plain data instead of a table.
     """
-    chosen = configured(find_method(method), flags)
     forget_set = ForgetSet(rows, rows_seed)
+    if is_gan(run):
+        return forget_pair(
+            run,
+            flags,
+            rows=forget_set,
+            method=method,
+            place=out_folder,
+            seed=seed,
+            data=data,
+            store=store,
+            device=device,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+    chosen = configured(find_method(method), flags)
     check_new(out_folder)
     parent = open_run(run, data=data, code=code)
     problem = parent.problem(forget_set.indices(parent.splits.train), forget_set.kind)

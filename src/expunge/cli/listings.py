@@ -15,13 +15,17 @@ from expunge.cli.flags import described
 from expunge.cli.output import Json, out, show, table
 from expunge.data import DATASETS
 from expunge.errors import unknown
-from expunge.methods import METHODS
-from expunge.methods import method as find_method
+from expunge.gan.methods import GAN_METHODS, GanMethod
+from expunge.gan.recipes import GAN_RECIPES, any_recipe
+from expunge.gan.recipes import MEASURED as GAN_MEASURED
+from expunge.methods import METHODS, Method
 from expunge.training.recipes import MEASURED, RECIPES
-from expunge.training.recipes import recipe as find_recipe
 
 ESTIMATOR_HEADINGS = ("estimator", "what", "needs", "rows", "does", "source")
 """rows: those that it answers for, any or only those that subset models or a training were watched on."""
+KINDS: dict[str, dict[str, type[Method]] | dict[str, type[GanMethod]]] = {"classifier": METHODS, "GAN": GAN_METHODS}
+"""Of what -> its methods by name."""
+UNMEASURED = "not measured here"
 COST = (
     "c: a training, u: an unlearning run, beside passes over the rows; originals come on top, and gold models serve "
     "every measure."
@@ -30,25 +34,27 @@ COST = (
 
 
 def methods(name: str = "", *, as_json: Json = False) -> int:
-    """The unlearning methods; with a name, its paper, idea, deviations, cost and flags.
+    """The unlearning methods, for classifiers and for GANs; with a name, its paper, idea, deviations, cost and flags.
 
     Args:
         name: One of them.
         as_json: Plain data instead of a table.
     """
     if name:
-        return _method_page(name, as_json)
+        return _method_pages(name, as_json)
     lines = [
         [
             kind.name(),
+            of,
             summary(kind),
             ", ".join(sorted(kind.needs)) or "-",
             ", ".join(sorted(kind.forget_kinds)),
             "yes" if kind.stochastic else "no",
         ]
-        for kind in METHODS.values()
+        for of, kinds in KINDS.items()
+        for kind in kinds.values()
     ]
-    _listing(["method", "what", "needs", "forgets", "stochastic"], lines, as_json)
+    _listing(["method", "of", "what", "needs", "forgets", "stochastic"], lines, as_json)
     return 0
 
 
@@ -91,15 +97,24 @@ def recipes(name: str = "", *, as_json: Json = False) -> int:
         as_json: Plain data instead of a table.
     """
     if name:
-        settings = find_recipe(name).to_dict()
+        settings = any_recipe(name).to_dict()
         if as_json:
             show(settings)
         else:
             table(["setting", "value"], [[key, str(value)] for key, value in settings.items()])
         return 0
     lines = [
-        [recipe.name, recipe.data, recipe.model, str(recipe.epochs), MEASURED.get(recipe.name, "not measured here")]
+        [recipe.name, recipe.data, recipe.model, str(recipe.epochs), MEASURED.get(recipe.name, UNMEASURED)]
         for recipe in RECIPES.values()
+    ] + [
+        [
+            recipe.name,
+            recipe.data,
+            f"{recipe.model} pair",
+            str(recipe.epochs),
+            GAN_MEASURED.get(recipe.name, UNMEASURED),
+        ]
+        for recipe in GAN_RECIPES.values()
     ]
     _listing(["recipe", "data", "model", "epochs", "measured on 2 cores"], lines, as_json)
     return 0
@@ -193,15 +208,21 @@ def _measure_page(name: str, as_json: bool) -> int:
     return 0
 
 
-def _method_page(name: str, as_json: bool) -> int:
-    kind = find_method(name)
-    page = inspect.getdoc(sys.modules[kind.__module__]) or ""
-    flags = [[flag, str(default), text] for flag, default, text in described(kind)]
+def _method_pages(name: str, as_json: bool) -> int:
+    """The page of that name; where a method for classifiers and one for GANs bear it, both."""
+    found = {of: kinds[name] for of, kinds in KINDS.items() if name in kinds}
+    if not found:
+        raise unknown("method", name, dict.fromkeys([*METHODS, *GAN_METHODS]), "expunge methods")
+    facts = []
+    for of, kind in found.items():
+        page = inspect.getdoc(sys.modules[kind.__module__]) or ""
+        flags = [[flag, str(default), text] for flag, default, text in described(kind)]
+        facts.append({"name": name, "of": of, "page": page, "flags": flags, "needs": sorted(kind.needs)})
+        if not as_json:
+            out().print((f"of a {of}\n\n" if len(found) > 1 else "") + page + "\n", markup=False)
+            table(["flag", "default", "what"], flags)
     if as_json:
-        show({"name": name, "page": page, "flags": flags, "needs": sorted(kind.needs)})
-        return 0
-    out().print(page + "\n", markup=False)
-    table(["flag", "default", "what"], flags)
+        show(facts[0] if len(facts) == 1 else facts)
     return 0
 
 

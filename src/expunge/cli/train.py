@@ -7,10 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from expunge.cli.gan import train_pair
 from expunge.cli.output import DryRun, Json, out, progress, show
 from expunge.data import load
+from expunge.gan.recipe import GanRecipe
+from expunge.gan.recipes import any_recipe
 from expunge.runs import accuracy_on, train_run
-from expunge.training.recipes import recipe as find_recipe
 
 
 def train(
@@ -18,23 +20,37 @@ def train(
     *,
     out_folder: Annotated[Path, Parameter(name=["--out", "-o"])],
     data: Path | None = None,
+    store: Path | None = None,
     seed: int = 0,
     device: str = "cpu",
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Train an original model and keep it in a run folder.
+    """Train an original model, a classifier or a GAN, and keep it in a run folder.
 
     Args:
         recipe: A name from `expunge recipes`, or `path/file.py:NAME` of your own (the file is executed).
         out_folder: The run folder to make; must not exist.
         data: Folder of the data sets; by default the environment variable EXPUNGE_DATA.
+        store: Where a training of a GAN is kept on its way, so that it can go on; by default EXPUNGE_STORE, or .expunge
+            here.
         seed: Of initialisation and order.
         device: Where to train, such as cpu or cuda.
         dry_run: Say what would be done, and do nothing.
         as_json: Plain data instead of sentences.
     """
-    chosen = find_recipe(recipe)
+    chosen = any_recipe(recipe)
+    if isinstance(chosen, GanRecipe):
+        return train_pair(
+            chosen,
+            out_folder,
+            data=data,
+            store=store,
+            seed=seed,
+            device=device,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
     if dry_run:
         rows = len(load(chosen.data, root=data).train)
         facts = {"models": 1, "rows": rows, "visits": rows * chosen.epochs, "out": str(out_folder)}

@@ -1,8 +1,9 @@
 """The report: one HTML file that needs no network, drawn from a result and nothing else.
 
 The result's form stands in `expunge.report.result`, that of a benchmark of tuning in
-`expunge.report.tuning_result`, that of attribution in `expunge.report.attribution_result`. Names, row ids and every
-other text of it are not trusted: the template escapes them, and so does the JSON of the figures.
+`expunge.report.tuning_result`, that of attribution in `expunge.report.attribution_result`, that of generators in
+`expunge.report.gan_result`. Names, row ids and every other text of it are not trusted: the template escapes them, and
+so does the JSON of the figures.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ from expunge.report.details import blocks
 from expunge.report.digits import count, loose
 from expunge.report.epsilons import epsilon_figures
 from expunge.report.figures import Figure
+from expunge.report.gan import TEMPLATE as GAN_TEMPLATE
+from expunge.report.gan import gan_context
+from expunge.report.gan_result import KIND as GAN
+from expunge.report.gan_result import checked_gan
 from expunge.report.marks import Mark, marks
 from expunge.report.per_row import row_figures
 from expunge.report.result import Json, checked, headline, part
@@ -86,7 +91,8 @@ def render(result: Json) -> str:
     """The page as text.
 
     Args:
-        result: as in `expunge.report.result`, `expunge.report.tuning_result` or `expunge.report.attribution_result`.
+        result: as in `expunge.report.result`, `expunge.report.tuning_result`, `expunge.report.attribution_result` or
+            `expunge.report.gan_result`.
 
     Raises:
         StoreError: the result has a newer schema.
@@ -97,6 +103,9 @@ def render(result: Json) -> str:
     if result.get("kind") == TUNING:
         context, figures = tuning_context(checked_tuning(result))
         return _filled(TUNING_TEMPLATE, figures, **context)
+    if result.get("kind") == GAN:
+        context, figures = gan_context(checked_gan(result))
+        return _filled(GAN_TEMPLATE, figures, **context)
     result = checked(result)
     drawn = _figures(result)
     return _filled(

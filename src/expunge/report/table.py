@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from expunge.report.digits import ABSENT, fixed, gap, seconds, share
+from expunge.report.gan_result import KIND as GAN
+from expunge.report.gan_table import print_gan_table
 from expunge.report.result import (
     DECIDED,
     SPLITS,
@@ -105,6 +107,9 @@ def rows(result: Json) -> list[Row]:
 
 def print_table(result: Json, console: Console) -> None:
     """Print the table that the page shows; a narrow terminal gets two lines per cell."""
+    if result.get("kind") == GAN:
+        print_gan_table(result, console)
+        return
     judged = _any(result, "verdict")
     wide = console.width >= WIDE + VERDICT * judged
     heads = columns(result) if wide or not judged else columns(result)[:-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,7 @@ class Store:
         if self.has(contents.kind, key):
             return self.get(contents.kind, key)
         return write(self.path(contents.kind, key), contents)
+
+    def drop(self, kind: str, key: str) -> None:
+        """Remove one piece of work, such as what was kept of a training that has ended since."""
+        shutil.rmtree(self.path(kind, key), ignore_errors=True)

@@ -1,0 +1,168 @@
+"""What `train`, `forget` and `audit` do where the model is a pair of generator and discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge.cli.flags import configured
+from expunge.cli.output import out, progress, show, show_plan
+from expunge.cli.results import free, named, present, shelf_at, spelled, workers
+from expunge.data import ForgetSet, load
+from expunge.errors import ConfigError
+from expunge.fleet import role_seeds
+from expunge.gan.audit import GOLD, audit_run
+from expunge.gan.fit import KIND, training_key
+from expunge.gan.measures import Settings
+from expunge.gan.methods import gan_method
+from expunge.gan.recipe import GanRecipe
+from expunge.gan.runs import forget_gan_run, open_gan_run, open_gan_unlearned, train_gan_run
+
+EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
+VISITS = 13 / 3
+"""Visits of one row in an ordinary step: four with a gradient, one without."""
+
+
+def train_pair(
+    recipe: GanRecipe,
+    place: Path,
+    *,
+    data: Path | None,
+    store: Path | None,
+    seed: int,
+    device: str,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Train an original pair; one that was stopped goes on where it was."""
+    if dry_run:
+        rows = len(load(recipe.data, root=data).train)
+        visits = round(rows * recipe.epochs * VISITS)
+        facts = {"models": 1, "rows": rows, "visits": visits, "out": str(place)}
+        words = f"would train 1 pair: {rows} rows x {recipe.epochs} epochs, {visits:,} visits of both nets"
+        show(facts) if as_json else out().print(words)
+        return 0
+    with progress() as bar:
+        run = train_gan_run(recipe, place, seed=seed, data=data, device=device, store=shelf_at(store), progress=bar)
+    if as_json:
+        show({"run": str(place), "cost": run.cost.to_dict()})
+    else:
+        out().print(f"{place}: {recipe.name}, {run.cost.visits:,.0f} visits of both nets, {run.cost.seconds:.1f} s")
+        name = run.splits.classes[3] if len(run.splits.classes) > 3 else 0
+        out().print(f"next: expunge forget {place} --rows class:{name} --method cascade -o UNLEARNED", markup=False)
+    return 0
+
+
+def forget_pair(
+    run: Path,
+    flags: Sequence[str],
+    *,
+    rows: ForgetSet,
+    method: str,
+    place: Path,
+    seed: int,
+    data: Path | None,
+    store: Path | None,
+    device: str,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Unlearn a run's pair."""
+    chosen = configured(gan_method(method), flags)
+    parent = open_gan_run(run, data=data)
+    plain = parent.problem(rows)
+    if dry_run:
+        facts = {
+            "method": method,
+            "settings": chosen.settings(),
+            "mode": plain.kind,
+            "forget": len(plain.forget),
+            "retain": len(plain.retain),
+            "out": str(place),
+        }
+        words = f"would forget {len(plain.forget)} of {len(plain.rows)} rows ({plain.kind}) by {method} into {place}"
+        show(facts) if as_json else out().print(words, markup=False)
+        return 0
+    with progress() as bar:
+        wants = "classifier" in chosen.needs and plain.kind == "class"
+        problem = parent.problem(rows, store=shelf_at(store), progress=bar) if wants else plain
+        made = forget_gan_run(parent, problem, chosen, place, seed=seed, device=device, progress=bar)
+    share = made.cost.visits / parent.cost.visits
+    if as_json:
+        facts = {"out": str(place), "mode": problem.kind, "cost": made.cost.to_dict(), "notes": made.notes}
+        show({**facts, "fraction_of_training": share})
+        return 0
+    out().print(
+        f"{place}: {len(problem.forget)} rows ({problem.kind}), {made.cost.seconds:.1f} s, "
+        f"{share:.1%} of the visits of the original's training"
+    )
+    for name, value in made.notes.items():
+        out().print(f"{name.replace('_', ' ')}: {value}", markup=False)
+    out().print(f"next: expunge audit {place} --gold {GOLD}", markup=False)
+    return 0
+
+
+def audit_pair(
+    unlearned: Sequence[Path],
+    *,
+    gold: int,
+    out_folder: Path | None,
+    seed: int,
+    data: Path | None,
+    store: Path | None,
+    processes: int | None,
+    device: str,
+    features: str,
+    rows: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Compare one unlearned pair with gold; exit code by verdict."""
+    if len(unlearned) > 1:
+        raise ConfigError(
+            f"audit: expected one unlearned pair, got {len(unlearned)}", hint="`expunge bench gan` compares several"
+        )
+    whole = named(unlearned[0])
+    place = free(out_folder or whole.with_name(f"{whole.name}-audit"))
+    shelf, opened = shelf_at(store), open_gan_unlearned(unlearned[0], data=data)
+    seeds = role_seeds(seed, "gold", gold)
+    if dry_run:
+        problem, recipe = opened.problem, opened.parent.recipe
+        keys = [training_key(recipe, problem.rows, problem.retain, one) for one in seeds]
+        missing = sum(not shelf.has(KIND, key) for key in keys)
+        visits = round(missing * len(problem.retain) * recipe.epochs * VISITS)
+        minutes = missing * opened.parent.cost.seconds / 60
+        plan: dict[str, Any] = {"models": gold, "in_store": gold - missing, "to_train": missing, "visits": visits}
+        sentence = (
+            f"gold: {gold} pairs: {gold - missing} in the store, {missing} to train, {visits:,} visits, "
+            f"about {minutes:.1f} minutes on one process, as the original took"
+        )
+        return show_plan({**plan, "minutes_on_one_process": minutes, "sentence": sentence}, as_json)
+    command = spelled(
+        "audit",
+        str(unlearned[0]),
+        gold=gold,
+        seed=seed,
+        data=data,
+        store=store,
+        device=None if device == "cpu" else device,
+        features=features or None,
+        out=out_folder,
+        **{"no-rows": None if rows else True},
+    )
+    with workers(device, processes) as executor, progress() as bar:
+        result = audit_run(
+            opened,
+            seeds,
+            settings=Settings(seed=seed),
+            command=command,
+            features=features,
+            rows_shown=rows,
+            store=shelf,
+            executor=executor,
+            device=device,
+            progress=bar,
+        )
+    present(result, place, as_json)
+    return EXIT[result["verdict"]["state"]]

@@ -1,0 +1,292 @@
+"""The measures of a pair: one number each, taken of original, gold and unlearned pairs in the very same way.
+
+discriminator_auc             membership attack on the discriminator's score: forget rows against unseen rows
+discriminator_auc_same_class  the same against unseen rows of the forgotten class alone
+reconstruction_auc            membership attack on the generator: how near a latent search comes to each row
+class_share                   share of drawn pictures that a classifier calls a forgotten class
+class_probability             its mean probability of a forgotten class over drawn pictures
+entropy                       mean entropy of its answer on drawn pictures, in nats
+frechet, kid                  distance of drawn pictures from test rows of the classes that stay, on features
+precision, recall             share of pictures among such rows, and of such rows among pictures
+downstream_accuracy           on test rows that stay, of a classifier trained on drawn pictures and retain rows
+
+An attack is two-sided: what counts is its distance from gold's value, not from one half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from expunge.audit.population_attack import auc
+from expunge.data import Indices, MemoryRows, Rows, joined
+from expunge.errors import NeedsError, check
+from expunge.gan.distances import NEIGHBOURS, frechet, kid, precision_recall
+from expunge.gan.judge import Judge, downstream
+from expunge.gan.latents import mean_picture, search
+from expunge.gan.pair import Pair, drawn, judged, latents
+from expunge.gan.problem import GanProblem
+from expunge.seeds import derive, numpy_generator
+from expunge.training import Run, predict
+
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a number is, for people and for the verdict."""
+
+    name: str
+    title: str
+    meaning: str
+    unit: str
+    better: str
+    """"gold": as near to gold as can be; "low" or "high": at least as good as gold."""
+    judged: bool
+    """Whether the verdict rests on it."""
+
+
+MEASURES = {
+    one.name: one
+    for one in (
+        Measure(
+            "discriminator_auc",
+            "discriminator attack",
+            "Probability that the discriminator calls a forget row more real than an unseen row. One half where it "
+            "tells nothing. Where a whole class went, unseen rows are of all classes and the number holds the class "
+            "as well as membership.",
+            "AUC",
+            "gold",
+            True,
+        ),
+        Measure(
+            "discriminator_auc_same_class",
+            "discriminator attack, same class",
+            "The same against unseen rows of the forgotten class alone: membership without the class.",
+            "AUC",
+            "gold",
+            True,
+        ),
+        Measure(
+            "reconstruction_auc",
+            "reconstruction attack",
+            "Probability that a latent search comes nearer to a forget row than to an unseen row: what the generator "
+            "still holds of single rows.",
+            "AUC",
+            "gold",
+            True,
+        ),
+        Measure(
+            "class_share",
+            "share of the class",
+            "Share of drawn pictures that the audit's own classifier calls a forgotten class.",
+            "share",
+            "gold",
+            True,
+        ),
+        Measure(
+            "class_probability",
+            "probability of the class",
+            "Its mean probability of a forgotten class over drawn pictures.",
+            "probability",
+            "gold",
+            False,
+        ),
+        Measure("entropy", "entropy", "Mean entropy of its answer on drawn pictures.", "nats", "gold", False),
+        Measure(
+            "frechet",
+            "Frechet distance",
+            "Between drawn pictures and test rows of the classes that stay, as many of each, on the features named "
+            "above. Not FID, which is on Inception's features; it falls with the number of pictures.",
+            "squared units of a feature",
+            "low",
+            True,
+        ),
+        Measure(
+            "kid",
+            "kernel distance",
+            "The unbiased distance of KID's formula on the same features; it may lie below 0.",
+            "",
+            "low",
+            False,
+        ),
+        Measure(
+            "precision", "precision", "Share of drawn pictures that lie among such test rows.", "share", "high", False
+        ),
+        Measure("recall", "recall", "Share of such test rows that lie among drawn pictures.", "share", "high", False),
+        Measure(
+            "downstream_accuracy",
+            "downstream accuracy",
+            "On test rows of the classes that stay, of a classifier trained on drawn pictures beside the retain rows.",
+            "share",
+            "high",
+            False,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pairs are looked at; the same for all of them."""
+
+    seed: int = 0
+    """Of latents, searches and downstream trainings."""
+    pictures: int = 2048
+    """Pictures drawn, and test rows that they are compared with, at most; >= 4."""
+    searched: int = 128
+    """Forget rows, and unseen rows, that are searched for; 0 leaves the reconstruction attack out."""
+    search_steps: int = 200
+    """Adam steps of each search, >= 1."""
+    search_lr: float = 0.05
+    """Its step size, > 0."""
+    downstream: bool = True
+    """Whether to train a classifier on each pair's pictures."""
+
+    def __post_init__(self) -> None:
+        check("pictures", self.pictures, ">= 4", self.pictures > NEIGHBOURS)
+        check("searched", self.searched, ">= 0", self.searched >= 0)
+        check("search_steps", self.search_steps, ">= 1", self.search_steps >= 1)
+        check("search_lr", self.search_lr, "> 0", self.search_lr > 0)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The rows and pictures that every pair is held against, prepared once."""
+
+    problem: GanProblem
+    judge: Judge
+    settings: Settings
+    reference: npt.NDArray[np.float64]
+    """`[n, d]` features of test rows of the classes that stay."""
+    unseen: Rows
+    """Rows that nobody was trained on: the audit's half of the holdout."""
+    same: Rows | None
+    """Unseen rows of the forgotten classes, from that half and from test; None for items."""
+    stays: Indices
+    """Positions of the test rows of the classes that stay."""
+
+    @property
+    def pictures(self) -> int:
+        """Pictures drawn from each pair: as many as reference rows."""
+        return len(self.reference)
+
+
+def yardstick(problem: GanProblem, judge: Judge, settings: Settings | None = None) -> Yardstick:
+    """What every pair of a problem is held against.
+
+    Raises:
+        NeedsError: too few test rows of the classes that stay, or no unseen row of a forgotten class.
+    """
+    settings = settings or Settings()
+    gone = np.isin(problem.test.labels.numpy(), problem.forgotten)
+    stays = np.flatnonzero(~gone)
+    if len(stays) <= NEIGHBOURS:
+        raise NeedsError(f"audit: expected at least {NEIGHBOURS + 1} test rows of classes that stay, got {len(stays)}")
+    few = stays[: settings.pictures]  # test rows stand in a random order
+    unseen = problem.holdout.take(problem.for_audit)
+    same = None
+    if problem.forgotten:
+        inside = np.flatnonzero(np.isin(unseen.labels.numpy(), problem.forgotten))
+        if not len(inside) and not gone.any():
+            raise NeedsError("audit: expected unseen rows of the forgotten class, got none in holdout or test")
+        both = [rows.take(at) for rows, at in ((unseen, inside), (problem.test, np.flatnonzero(gone))) if len(at)]
+        same = joined(*both)
+    reference = judge.features(problem.test.batch(few)[0])
+    return Yardstick(problem, judge, settings, reference, unseen, same, stays)
+
+
+def measure(stick: Yardstick, pair: Pair) -> Numbers:
+    """Every measure that applies, of one pair.
+
+    Raises:
+        ShapeError: the judge's features do not fit. ConfigError: the downstream classifier cannot be trained.
+    """
+    problem, judge, settings = stick.problem, stick.judge, stick.settings
+    z, y = drawn_from(stick, pair)
+    pictures = drawn(pair.generator, z, y)
+    probability = judge.probabilities(pictures)  # [n, classes]
+    features = judge.features(pictures)
+    inside = judged(pair.discriminator, problem.rows, problem.forget).numpy()
+    numbers: Numbers = {"discriminator_auc": _auc(inside, judged(pair.discriminator, stick.unseen).numpy())}
+    if problem.forgotten and stick.same is not None:
+        gone = list(problem.forgotten)
+        numbers["discriminator_auc_same_class"] = _auc(inside, judged(pair.discriminator, stick.same).numpy())
+        called_gone = np.isin(probability.argmax(1).numpy(), gone)
+        numbers["class_share"] = float(called_gone.mean())
+        numbers["class_probability"] = float(probability[:, gone].sum(1).mean())
+    elif settings.searched:
+        numbers["reconstruction_auc"] = _reconstruction(stick, pair)
+    numbers["entropy"] = float(-(probability * probability.clamp_min(1e-12).log()).sum(1).mean())
+    numbers["frechet"] = frechet(features, stick.reference)
+    numbers["kid"] = kid(features, stick.reference)
+    numbers["precision"], numbers["recall"] = precision_recall(stick.reference, features)
+    if settings.downstream:
+        numbers["downstream_accuracy"] = _downstream(stick, pair)
+    return numbers
+
+
+def quick(stick: Yardstick, pair: Pair) -> Numbers:
+    """The measures that need neither a search nor a training, for a pair on its way."""
+    light = Yardstick(
+        stick.problem,
+        stick.judge,
+        Settings(seed=stick.settings.seed, pictures=stick.settings.pictures, searched=0, downstream=False),
+        stick.reference,
+        stick.unseen,
+        stick.same,
+        stick.stays,
+    )
+    return measure(light, pair)
+
+
+def drawn_from(stick: Yardstick, pair: Pair) -> tuple[Tensor, Tensor | None]:
+    """The latents of the audit, the same for every pair.
+
+    A conditional generator is asked for every label in turn, the forgotten ones too: that is the question.
+    """
+    return latents(pair.generator, stick.pictures, seed=stick.settings.seed, role="audit")
+
+
+def _auc(members: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> float:
+    return float(auc(members[None].astype(np.float64), others[None].astype(np.float64))[0])
+
+
+def _reconstruction(stick: Yardstick, pair: Pair) -> float:
+    """AUC of nearness of the search on forget rows against unseen rows."""
+    problem, settings = stick.problem, stick.settings
+    source = numpy_generator(settings.seed, "reconstruction")
+    centre = mean_picture(problem.rows, problem.retain)
+    nearness = []
+    for rows, at in ((problem.rows, problem.forget), (stick.unseen, np.arange(len(stick.unseen)))):
+        few = at if len(at) <= settings.searched else np.sort(source.choice(at, settings.searched, replace=False))
+        run = Run(settings.seed)
+        found = search(pair.generator, rows, few, centre, run, steps=settings.search_steps, lr=settings.search_lr)
+        nearness.append(-found.error.numpy())
+    return _auc(*nearness)
+
+
+def _downstream(stick: Yardstick, pair: Pair) -> float:
+    """Accuracy on test rows that stay; as many pictures are drawn as there are retain rows."""
+    problem, settings = stick.problem, stick.settings
+    z, y = latents(pair.generator, len(problem.retain), seed=settings.seed, role="downstream")
+    if y is not None:  # nobody would ask for what was forgotten
+        kept = ~torch.isin(y, torch.tensor(problem.forgotten, dtype=torch.int64))
+        z, y = z[kept], y[kept]
+    pictures = drawn(pair.generator, z, y)
+    labels = stick.judge.probabilities(pictures).argmax(1) if y is None else y
+    seed = derive(settings.seed, "downstream")
+    model = downstream(stick.judge, pictures, labels, problem.rows, problem.retain, seed=seed)
+    test = problem.test.labels[torch.as_tensor(stick.stays)]
+    answers = predict(model, problem.test, stick.stays).argmax(1)
+    return float((answers == test).float().mean())
+
+
+def shown(stick: Yardstick, pair: Pair, *, count: int) -> MemoryRows:
+    """The first `count` pictures of the audit's latents, as rows that can be made small pictures of."""
+    z, y = drawn_from(stick, pair)
+    return MemoryRows(drawn(pair.generator, z[:count], None if y is None else y[:count]), torch.zeros(count))

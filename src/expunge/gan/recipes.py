@@ -1,0 +1,95 @@
+"""Named recipes of pairs. What MEASURED says of one was printed by `python -m benchmarks gan_recipes`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from expunge.errors import ConfigError, unknown
+from expunge.gan.recipe import GanRecipe
+from expunge.models.foreign import executed
+from expunge.training.recipe import Recipe
+from expunge.training.recipes import RECIPES, recipe
+
+DIGITS = GanRecipe(
+    name="digits-gan",
+    data="digits",
+    classifier="digits-cnn",
+    model="mlp",
+    arguments={"generator": [128, 128], "discriminator": [256, 128]},
+    lr=1e-3,
+    epochs=300,
+    average=0.99,
+)
+MNIST = GanRecipe(
+    name="mnist-dcgan",
+    data="mnist@10000",
+    classifier="mnist-cnn",
+    model="dcgan",
+    arguments={"widths": [32, 64]},
+    latent=64,
+    epochs=20,
+    average=0.99,
+)
+CIFAR = GanRecipe(
+    name="cifar10-dcgan",
+    data="cifar10",
+    classifier="cifar10-resnet9",
+    model="dcgan",
+    arguments={"widths": [64, 128, 256]},
+    latent=100,
+    batch_size=128,
+    epochs=100,
+    average=0.999,
+)
+FASHION = replace(MNIST, name="fashion-dcgan", data="fashion-mnist@10000", classifier="fashion-cnn")
+_NAMED = (
+    DIGITS,
+    replace(DIGITS, name="digits-cgan", classes=10),
+    MNIST,
+    replace(MNIST, name="mnist-cdcgan", classes=10),
+    FASHION,
+    replace(FASHION, name="fashion-cdcgan", classes=10),
+    CIFAR,
+    replace(CIFAR, name="cifar10-cdcgan", classes=10),
+)
+
+GAN_RECIPES: dict[str, GanRecipe] = {recipe.name: recipe for recipe in _NAMED}
+
+MEASURED: dict[str, str] = {}
+"""Recipe -> quality and seconds."""
+
+
+def gan_recipe(name: str) -> GanRecipe:
+    """A recipe of a pair by name, or the one called NAME in a person's own `path/file.py:NAME` (the file is executed).
+
+    Raises:
+        ConfigError: no recipe of that name, or no GanRecipe in that place.
+    """
+    path, _, wanted = name.rpartition(":")
+    if path.endswith(".py"):
+        found = vars(executed(Path(path), "recipe")).get(wanted)
+        if not isinstance(found, GanRecipe):
+            raise ConfigError(
+                f"recipe {name}: expected a GanRecipe called {wanted!r} in {path}, got {type(found).__name__}",
+                hint="NAME = expunge.gan.recipe.GanRecipe(...) at the top level",
+            )
+        return found
+    if name not in GAN_RECIPES:
+        raise unknown("recipe", name, GAN_RECIPES, "expunge recipes")
+    return GAN_RECIPES[name]
+
+
+def any_recipe(name: str) -> Recipe | GanRecipe:
+    """A recipe of a classifier or of a pair, by name or in a person's own file (which is executed).
+
+    Raises:
+        ConfigError: none of that name, or no recipe in that place.
+    """
+    path, _, wanted = name.rpartition(":")
+    if path.endswith(".py"):
+        own = isinstance(vars(executed(Path(path), "recipe")).get(wanted), GanRecipe)
+        return gan_recipe(name) if own else recipe(name)
+    if name not in GAN_RECIPES and name not in RECIPES:
+        raise unknown("recipe", name, [*RECIPES, *GAN_RECIPES], "expunge recipes")
+    return gan_recipe(name) if name in GAN_RECIPES else recipe(name)
