@@ -17,6 +17,8 @@ from expunge.audit import MEASURES
 from expunge.bench.suite import suites
 from expunge.cli import app, run
 from expunge.data import DATASETS
+from expunge.gan.methods import GAN_METHODS
+from expunge.gan.recipes import GAN_RECIPES
 from expunge.methods import METHODS
 from expunge.training.recipes import RECIPES
 from tests.bench.problem import suite_text
@@ -353,7 +355,8 @@ def test_an_error_that_nobody_foresaw_is_no_failed_audit(monkeypatch, capsys):
     ("command", "hint"),
     [
         *((name, "finished models are kept") for name in ("demo", "audit", "bench")),
-        *((name, "nothing was kept") for name in ("train", "forget")),
+        ("train", "starts a classifier anew, and goes on with a GAN"),
+        ("forget", "nothing was kept"),
         ("report", None),
     ],
 )
@@ -405,9 +408,9 @@ def test_the_first_page_lists_every_command(capsys):
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("methods", METHODS),
+        ("methods", {*METHODS, *GAN_METHODS}),
         ("measures", MEASURES),
-        ("recipes", RECIPES),
+        ("recipes", {*RECIPES, *GAN_RECIPES}),
         ("data", DATASETS),
         ("bench --list", suites()),
     ],

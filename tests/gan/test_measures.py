@@ -62,7 +62,7 @@ def test_reference_rows_hold_no_forgotten_class():
 
 
 def test_a_generator_that_keeps_a_row_is_found_by_reconstruction():
-    one = stick("random:9", settings=replace(SETTINGS, search_steps=200, downstream=False))
+    one = stick("random:9", settings=replace(SETTINGS, search_steps=200, downstream=0))
     kept = digits().train.x[torch.as_tensor(one.problem.forget)]
 
     class Memory(Generator):
@@ -82,7 +82,7 @@ def test_uniform_answers_have_the_entropy_of_ten_classes():
     silent = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     for p in silent[3].parameters():
         nn.init.zeros_(p)
-    one = stick("class:3", judge=Judge(silent, recipe("digits-mlp")), settings=replace(SETTINGS, downstream=False))
+    one = stick("class:3", judge=Judge(silent, recipe("digits-mlp")), settings=replace(SETTINGS, downstream=0))
     assert measure(one, original())["entropy"] == pytest.approx(np.log(10), rel=1e-5)
 
 

@@ -135,6 +135,15 @@ def load_suite(name: str) -> Suite:
     Raises:
         ConfigError: no such suite or file, broken TOML, an unknown key, method or setting.
     """
+    return parse_suite(*suite_text(name))
+
+
+def suite_text(name: str) -> tuple[str, str]:
+    """The name of a suite and the text of its file.
+
+    Raises:
+        ConfigError: no such suite or file.
+    """
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
@@ -143,10 +152,10 @@ def load_suite(name: str) -> Suite:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"suite {path}: cannot be read ({error})") from None
-        return parse_suite(path.stem, text)
+        return path.stem, text
     if name not in suites():
         raise unknown("suite", name, suites(), "expunge bench --list")
-    return parse_suite(name, (resources.files("expunge.bench") / "suites" / f"{name}.toml").read_text())
+    return name, (resources.files("expunge.bench") / "suites" / f"{name}.toml").read_text()
 
 
 def parse_suite(name: str, text: str) -> Suite:
@@ -162,7 +171,7 @@ def parse_suite(name: str, text: str) -> Suite:
         if key not in data and not (key == "methods" and "methods_of" in data):
             raise ConfigError(f"suite {name}: the key {key!r} is missing", hint=f"for example: {EXAMPLES[key]}")
     for key, value in data.items():
-        if not _fits(value, *KEYS[key]):
+        if not fits(value, *KEYS[key]):
             raise ConfigError(f"suite {name}: {key} cannot be {value!r}", hint=f"for example: {EXAMPLES[key]}")
     return Suite(
         name=name,
@@ -201,7 +210,7 @@ def _entries_of(name: str) -> tuple[Entry, ...]:
     return load_suite(name).entries if name else ()
 
 
-def _fits(value: object, kind: type, inner: type | None) -> bool:
+def fits(value: object, kind: type, inner: type | None) -> bool:
     """Whether a value is of that type, and what is in it of the other; True is no number here."""
     return type(value) is kind and (not isinstance(value, list) or all(type(part) is inner for part in value))
 

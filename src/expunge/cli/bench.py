@@ -14,11 +14,13 @@ from expunge.audit.foresight import foresee_method
 from expunge.bench.bench import run_suite
 from expunge.bench.chosen import as_many
 from expunge.bench.fleets import shadow_plan
+from expunge.bench.gan_suite import gan_suite
 from expunge.bench.matching import HEADINGS as MATCHING
 from expunge.bench.matching import matching_summary
 from expunge.bench.result import check_classes
 from expunge.bench.suite import Suite, load_suite, suites
 from expunge.bench.summary import APART, HEADINGS, by_size, known, summary
+from expunge.cli.gan import bench_pairs
 from expunge.cli.output import DryRun, Json, out, progress, show, show_plan, table
 from expunge.cli.plan import describe_fleet, describe_plan
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
@@ -62,6 +64,20 @@ def bench(
         return 0
     if not suite:
         raise ConfigError("bench: expected the name of a suite", hint="`expunge bench --list` names them")
+    pairs = gan_suite(suite)
+    if pairs is not None:
+        return bench_pairs(
+            pairs,
+            suite,
+            folder=named(out_folder or Path(f"bench-{pairs.name}")),
+            out_folder=out_folder,
+            data=data,
+            store=store,
+            processes=processes,
+            device=device,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
     chosen = load_suite(suite)
     recipe, shelf = chosen.on_data(find_recipe(chosen.recipe)), shelf_at(store)
     check_classes(recipe)

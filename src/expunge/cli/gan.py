@@ -1,4 +1,4 @@
-"""What `train`, `forget` and `audit` do where the model is a pair of generator and discriminator."""
+"""What `train`, `forget`, `audit` and `bench` do where the model is a pair of generator and discriminator."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from expunge.bench.gan import SHOWN, gan_summary, run_gan_suite
+from expunge.bench.gan_suite import GanSuite
 from expunge.cli.flags import configured
-from expunge.cli.output import out, progress, show, show_plan
+from expunge.cli.output import out, progress, show, show_plan, table
 from expunge.cli.results import free, named, present, shelf_at, spelled, workers
 from expunge.data import ForgetSet, load
 from expunge.errors import ConfigError
 from expunge.fleet import role_seeds
 from expunge.gan.audit import GOLD, audit_run
 from expunge.gan.fit import KIND, training_key
-from expunge.gan.measures import Settings
+from expunge.gan.judge import extractor_of
+from expunge.gan.measures import MEASURES, Settings
 from expunge.gan.methods import gan_method
 from expunge.gan.recipe import GanRecipe
 from expunge.gan.runs import forget_gan_run, open_gan_run, open_gan_unlearned, train_gan_run
+from expunge.gan.verdict import check_gold
+from expunge.store import Store
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 VISITS = 13 / 3
@@ -125,6 +132,9 @@ def audit_pair(
         )
     whole = named(unlearned[0])
     place = free(out_folder or whole.with_name(f"{whole.name}-audit"))
+    check_gold(gold)
+    if features:
+        extractor_of(features)  # told before gold is trained
     shelf, opened = shelf_at(store), open_gan_unlearned(unlearned[0], data=data)
     seeds = role_seeds(seed, "gold", gold)
     if dry_run:
@@ -166,3 +176,89 @@ def audit_pair(
         )
     present(result, place, as_json)
     return EXIT[result["verdict"]["state"]]
+
+
+def bench_pairs(
+    suite: GanSuite,
+    spelled_as: str,
+    *,
+    folder: Path,
+    out_folder: Path | None,
+    data: Path | None,
+    store: Path | None,
+    processes: int | None,
+    device: str,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Run a suite of pairs: a page for each forget set and original, then means over them."""
+    shelf, recipe = shelf_at(store), suite.trained()
+    if dry_run:
+        return show_plan(_suite_plan(suite, recipe, shelf, data), as_json)
+    places = [_place(folder, suite, forget, at) for forget in suite.forget for at in range(suite.originals)]
+    for place in places:
+        free(place)
+    elsewhere = None if device == "cpu" else device
+    command = spelled("bench", spelled_as, data=data, store=store, device=elsewhere, out=out_folder)
+    results = []
+    with workers(device, processes) as executor, progress() as bar:
+        found = run_gan_suite(
+            suite, store=shelf, command=command, data=data, executor=executor, device=device, progress=bar
+        )
+        for place, result in zip(places, found, strict=True):
+            present(result, place, as_json)
+            results.append(result)
+    if not as_json and len(results) > 1:
+        for mode in dict.fromkeys(result["problem"]["mode"] for result in results):
+            _show_means(mode, [result for result in results if result["problem"]["mode"] == mode])
+    return 0
+
+
+def _show_means(mode: str, results: Sequence[dict[str, Any]]) -> None:
+    """A line for original, gold and each method; in brackets how often it lay where gold would not."""
+    lines = gan_summary(results)
+    names = [name for name in SHOWN if any(name in line["measures"] for line in lines)]
+    out().print(f"\n{mode} unlearning, means over {len(results)} results, with standard errors;", end=" ")
+    out().print("in brackets: share of them outside of where one more gold would lie", markup=False)
+    headings = ["method", *(MEASURES[name].title for name in names), "visits", "times faster"]
+    table(headings, [_cells(line, names) for line in lines])
+
+
+def _cells(line: dict[str, Any], names: Sequence[str]) -> list[str]:
+    cells = [line["name"]]
+    for name in names:
+        one = line["measures"].get(name)
+        error = "" if one is None or one["error"] is None else f" ± {one['error']:.3f}"
+        cells.append("-" if one is None else f"{one['mean']:.3f}{error} ({one['outside']:.0%})")
+    if line["share"] is None:
+        return [*cells, "-", "-"]
+    return [*cells, f"{line['share']:.1%}", f"{line['ratio']:.1f}"]
+
+
+def _place(folder: Path, suite: GanSuite, forget: ForgetSet, at: int) -> Path:
+    """The folder of one result: with the forget set behind where there are several, and the original's number."""
+    parts = [forget.text] if len(suite.forget) > 1 else []
+    parts += [f"original-{at + 1}"] if suite.originals > 1 else []
+    behind = "".join(c if c.isalnum() else "-" for part in parts for c in f"-{part}")
+    return folder.with_name(folder.name + behind)
+
+
+def _suite_plan(suite: GanSuite, recipe: GanRecipe, shelf: Store, data: Path | None) -> dict[str, Any]:
+    """Pairs to train and visits; methods and measures come on top."""
+    rows = load(recipe.data, root=data).train
+    every, trained, models, visits = np.arange(len(rows)), 0, 0, 0.0
+    sides = [(every, role_seeds(suite.seed, "original", suite.originals))]
+    for forget in suite.forget:
+        retain = np.setdiff1d(every, forget.indices(rows))
+        sides.append((retain, role_seeds(suite.seed, "gold", suite.gold)))
+    for at, seeds in sides:
+        missing = sum(not shelf.has(KIND, training_key(recipe, rows, at, seed)) for seed in seeds)
+        models, trained = models + len(seeds), trained + missing
+        visits += missing * len(at) * recipe.epochs * VISITS
+    runs = len(suite.forget) * suite.originals * (len(suite.entries) + 1)
+    sentence = (
+        f"{models} pairs: {models - trained} in the store, {trained} to train, {round(visits):,} visits of both nets\n"
+        f"and up to {runs} unlearning runs, each measured once"
+    )
+    facts = {"models": models, "in_store": models - trained, "to_train": trained, "visits": round(visits)}
+    return {**facts, "unlearning_runs": runs, "sentence": sentence}

@@ -9,7 +9,7 @@ from expunge.gan.measures import Settings, yardstick
 from expunge.gan.methods import GAN_METHODS
 from expunge.gan.methods.method import UnlearnedPair
 from expunge.gan.problem import GanProblem
-from expunge.gan.result import Asked, Candidate, Json, audit_pairs
+from expunge.gan.result import BASELINES, Asked, Candidate, Json, audit_pairs
 from expunge.gan.runs import GanUnlearnedFolder
 from expunge.gan.work import same_pairs
 from expunge.seeds import derive
@@ -18,8 +18,6 @@ from expunge.training import Progress, silent
 
 GOLD = 8
 """Gold pairs advised."""
-SAME = "finetune, same visits"
-"""What the plain alternative is called in a result."""
 
 
 def audit_run(
@@ -61,9 +59,7 @@ def audit_run(
         progress=progress,
     )
     judge = parent.judge(seed=settings.seed, store=store, features=features, progress=progress)
-    plain = Candidate(
-        name=SAME, made=finetuned_alike(problem, opened.candidate.made, seed=settings.seed), role="baseline"
-    )
+    plain = baseline(problem, opened.candidate.made, seed=settings.seed)
     asked = Asked(
         title=f"expunge audit: {opened.candidate.made.method} on {parent.recipe.name}",
         command=command,
@@ -74,10 +70,11 @@ def audit_run(
     return audit_pairs(asked, stick, gold, [opened.candidate, plain], store=store, progress=progress)
 
 
-def finetuned_alike(problem: GanProblem, made: UnlearnedPair, *, seed: int) -> UnlearnedPair:
+def baseline(problem: GanProblem, made: UnlearnedPair, *, seed: int) -> Candidate:
     """Fine-tuning on retain for as many visits as a method took: what it would have got for the same money."""
     finetune = GAN_METHODS["finetune"]
     own = derive(seed, "finetune alike")
     one = finetune(steps=1).run(problem, seed=own).cost.visits  # type: ignore[call-arg]
     steps = max(1, round(made.cost.visits / one))
-    return finetune(steps=steps).run(problem, seed=own)  # type: ignore[call-arg]
+    alike = finetune(steps=steps).run(problem, seed=own)  # type: ignore[call-arg]
+    return Candidate(name=BASELINES[0], made=alike, role="baseline")

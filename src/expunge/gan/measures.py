@@ -49,6 +49,12 @@ class Measure:
     judged: bool
     """Whether the verdict rests on it."""
 
+    def bounded(self, value: float) -> float:
+        """The value, within what such a number can be."""
+        if self.name == "kid":
+            return value
+        return max(0.0, value if self.name in ("frechet", "entropy") else min(1.0, value))
+
 
 MEASURES = {
     one.name: one
@@ -144,14 +150,15 @@ class Settings:
     """Adam steps of each search, >= 1."""
     search_lr: float = 0.05
     """Its step size, > 0."""
-    downstream: bool = True
-    """Whether to train a classifier on each pair's pictures."""
+    downstream: int = 10_000
+    """Pictures, and retain rows, that a downstream classifier is trained on at most; 0 trains none."""
 
     def __post_init__(self) -> None:
         check("pictures", self.pictures, ">= 4", self.pictures > NEIGHBOURS)
         check("searched", self.searched, ">= 0", self.searched >= 0)
         check("search_steps", self.search_steps, ">= 1", self.search_steps >= 1)
         check("search_lr", self.search_lr, "> 0", self.search_lr > 0)
+        check("downstream", self.downstream, ">= 0", self.downstream >= 0)
 
 
 @dataclass(frozen=True)
@@ -235,7 +242,7 @@ def quick(stick: Yardstick, pair: Pair) -> Numbers:
     light = Yardstick(
         stick.problem,
         stick.judge,
-        Settings(seed=stick.settings.seed, pictures=stick.settings.pictures, searched=0, downstream=False),
+        Settings(seed=stick.settings.seed, pictures=stick.settings.pictures, searched=0, downstream=0),
         stick.reference,
         stick.unseen,
         stick.same,
@@ -271,16 +278,20 @@ def _reconstruction(stick: Yardstick, pair: Pair) -> float:
 
 
 def _downstream(stick: Yardstick, pair: Pair) -> float:
-    """Accuracy on test rows that stay; as many pictures are drawn as there are retain rows."""
+    """Accuracy on test rows that stay; as many pictures are drawn as there are retain rows beside them."""
     problem, settings = stick.problem, stick.settings
-    z, y = latents(pair.generator, len(problem.retain), seed=settings.seed, role="downstream")
+    retain = problem.retain
+    if len(retain) > settings.downstream:
+        source = numpy_generator(settings.seed, "downstream rows")
+        retain = np.sort(source.choice(retain, settings.downstream, replace=False))
+    z, y = latents(pair.generator, len(retain), seed=settings.seed, role="downstream")
     if y is not None:  # nobody would ask for what was forgotten
         kept = ~torch.isin(y, torch.tensor(problem.forgotten, dtype=torch.int64))
         z, y = z[kept], y[kept]
     pictures = drawn(pair.generator, z, y)
     labels = stick.judge.probabilities(pictures).argmax(1) if y is None else y
     seed = derive(settings.seed, "downstream")
-    model = downstream(stick.judge, pictures, labels, problem.rows, problem.retain, seed=seed)
+    model = downstream(stick.judge, pictures, labels, problem.rows, retain, seed=seed)
     test = problem.test.labels[torch.as_tensor(stick.stays)]
     answers = predict(model, problem.test, stick.stays).argmax(1)
     return float((answers == test).float().mean())

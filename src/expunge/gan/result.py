@@ -28,6 +28,8 @@ Json = dict[str, Any]
 SCHEMA = 1
 KIND = "gan"
 PACKAGES = ("expunge", "torch", "numpy", "scipy", "scikit-learn")
+BASELINES = ("finetune, same visits",)
+"""What stands beside the methods in every result."""
 GRID = 60
 """Pictures in a grid: whole turns of ten labels, where a generator is asked for labels."""
 SWAPS = 10
@@ -123,7 +125,7 @@ def audit_pairs(
         "grids": _grids(stick, gold, candidates),
         "swaps": _swaps(problem, first) if asked.rows_shown else [],
         "timeline": _timeline(stick, first, table),
-        "curve": [],
+        "curve": _curve(candidates, by_name, gold, judged),
         "statements": _statements(table, first, by_name[first.name], gold),
         "limits": _limits(stick),
     }
@@ -268,6 +270,24 @@ def _timeline(stick: Yardstick, one: Candidate, table: Sequence[Scored]) -> Json
         "steps": list(found),
         "measures": {name: [numbers[name] for numbers in found.values()] for name in names},
     }
+
+
+def _curve(
+    candidates: Sequence[Candidate], by_name: Mapping[str, Numbers], gold: Sequence[TrainedPair], judged: Sequence[str]
+) -> list[Json]:
+    """The judged measures against cost, where one method stands there at several costs."""
+    methods = [one.made.method for one in candidates]
+    if len(set(methods)) == len(methods):
+        return []
+    visits = _median(gold)["visits"]
+    return [
+        {
+            "name": one.made.method,
+            "visits_share": one.made.cost.visits / visits,
+            "values": {name: by_name[one.name].get(name) for name in judged},
+        }
+        for one in candidates
+    ]
 
 
 def _statements(table: Sequence[Scored], one: Candidate, values: Numbers, gold: Sequence[TrainedPair]) -> list[Json]:

@@ -61,6 +61,16 @@ def auc_error(members: int, others: int) -> float:
     return math.sqrt((members + others + 1) / (12 * members * others))
 
 
+def check_gold(count: int) -> None:
+    """There are enough golds to have a spread; asked before long work, not after it.
+
+    Raises:
+        NeedsError: there are not.
+    """
+    if count < LEAST:
+        raise NeedsError(f"audit of a GAN: expected at least {LEAST} golds, got {count}", hint="--gold 8 is advised")
+
+
 def scored(
     original: Numbers, gold: Sequence[Numbers], *, errors: Mapping[str, float], judged: Sequence[str]
 ) -> list[Scored]:
@@ -75,10 +85,7 @@ def scored(
     Raises:
         NeedsError: fewer than 2 golds.
     """
-    if len(gold) < LEAST:
-        raise NeedsError(
-            f"audit of a generator: expected at least {LEAST} golds, got {len(gold)}", hint="--gold 8 is advised"
-        )
+    check_gold(len(gold))
     level = ALPHA / max(1, len(judged))
     reach = float(student.ppf(1 - level / 2, len(gold) - 1)) * math.sqrt(1 + 1 / len(gold))
     found = []
@@ -87,7 +94,7 @@ def scored(
             continue
         values = np.array([one[name] for one in gold])
         half = reach * float(values.std(ddof=1))
-        low, high = float(values.mean()) - half, float(values.mean()) + half
+        low, high = (MEASURES[name].bounded(float(values.mean()) + side * half) for side in (-1, 1))
         apart = abs(original[name] - float(values.mean()))
         power = not low <= original[name] <= high and apart > 2 * math.sqrt(2) * errors.get(name, 0.0)
         null = float(gold_gaps(values).mean())
