@@ -92,8 +92,8 @@ def forget_pair(
         show(facts) if as_json else out().print(words, markup=False)
         return 0
     with progress() as bar:
-        wants = "classifier" in chosen.needs and plain.kind == "class"
-        problem = parent.problem(rows, store=shelf_at(store), progress=bar) if wants else plain
+        looks = chosen.looks(plain.kind)
+        problem = parent.problem(rows, store=shelf_at(store), progress=bar) if looks else plain
         made = forget_gan_run(parent, problem, chosen, place, seed=seed, device=device, progress=bar)
     share = made.cost.visits / parent.cost.visits
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from expunge.data import Indices, MemoryRows, Rows
 from expunge.errors import ConfigError, NeedsError, ShapeError
-from expunge.gan.problem import called
+from expunge.gan.problem import called, hidden
 from expunge.models.foreign import executed
 from expunge.training import Recipe, fit
 
@@ -41,7 +41,7 @@ class Judge:
         Raises:
             ShapeError: a person's own extractor gives no `[n, d]`.
         """
-        extract = self.extractor or self._hidden
+        extract = self.extractor or partial(hidden, self.classifier.eval())
         with torch.no_grad():
             parts = [extract(x[at : at + CUT]) for at in range(0, len(x), CUT)]
         for part in parts:
@@ -58,23 +58,6 @@ class Judge:
     def probabilities(self, x: Tensor) -> Tensor:
         """`[n, classes]` of pictures `[n, *shape]`."""
         return called(self.classifier, x)
-
-    def _hidden(self, x: Tensor) -> Tensor:
-        """What the last dense layer receives."""
-        caught: list[Tensor] = []
-        hook = self._last.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))
-        try:
-            self.classifier.eval()(x)
-        finally:
-            hook.remove()
-        return caught[0]
-
-    @cached_property
-    def _last(self) -> nn.Module:
-        dense = [module for module in self.classifier.modules() if isinstance(module, nn.Linear)]
-        if not dense:
-            raise ConfigError("classifier: expected one that ends in a dense layer, whose input are the features")
-        return dense[-1]
 
 
 def downstream(judge: Judge, made: Tensor, labels: Tensor, rows: Rows, retain: Indices, *, seed: int) -> nn.Module:

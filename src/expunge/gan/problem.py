@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.data import ForgetSet, Indices, Rows
-from expunge.errors import NeedsError, ProblemError, ShapeError
+from expunge.errors import ConfigError, NeedsError, ProblemError, ShapeError
 from expunge.gan.fit import check_labels
 from expunge.gan.pair import Pair, drawn, latents
 from expunge.gan.recipe import GanRecipe
@@ -154,3 +154,21 @@ def called(classifier: nn.Module, x: Tensor, device: str | torch.device = "cpu",
     with torch.no_grad():
         parts = [classifier(x[at : at + batch].to(device)).softmax(1).cpu() for at in range(0, len(x), batch)]
     return torch.cat(parts)
+
+
+def hidden(classifier: nn.Module, x: Tensor) -> Tensor:
+    """What a classifier's last dense layer receives, `[n, d]`, for pictures `[n, *shape]`; gradients pass.
+
+    Raises:
+        ConfigError: it has no dense layer.
+    """
+    dense = [module for module in classifier.modules() if isinstance(module, nn.Linear)]
+    if not dense:
+        raise ConfigError("classifier: expected one that ends in a dense layer, whose input are the features")
+    caught: list[Tensor] = []
+    hook = dense[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))
+    try:
+        classifier(x)
+    finally:
+        hook.remove()
+    return caught[0]

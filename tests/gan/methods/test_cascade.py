@@ -125,6 +125,12 @@ def test_perceptual_pulls_features_together_and_leaves_the_classifier_alone():
     assert all(p.requires_grad for p in classifier().parameters())
 
 
+def test_it_looks_through_a_classifier_only_where_it_must():
+    assert Cascade().looks("class")
+    assert not Cascade().looks("item")
+    assert Cascade(perceptual=0.1).looks("item")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("steps", -1), ("substitute", "blur"), ("label", 1.5), ("lam", -1), ("noise", 0), ("latents", 0), ("lr", 0)],

@@ -16,19 +16,21 @@ Cost:       a step visits each net about as often as 2.5 ordinary steps; beside 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from expunge.errors import ConfigError, check
+from expunge.errors import check
 from expunge.gan.duel import towards
 from expunge.gan.latents import mean_picture, of_classes, search
 from expunge.gan.methods.method import GanMethod
 from expunge.gan.pair import Pair, drawn, judged
-from expunge.gan.problem import GanProblem
+from expunge.gan.problem import GanProblem, hidden
 from expunge.gan.run import GanRun
 from expunge.gan.steps import duel_of, paired_steps
 from expunge.gan.substitutes import SUBSTITUTES, nearest, noise_pictures
@@ -94,7 +96,7 @@ class Cascade(GanMethod):
         run.swaps = (z[:SHOWN], None if y is None else y[:SHOWN], pictures[:SHOWN])
         duel = duel_of(problem, run, self.steps, lr=self.lr)
         pair = duel.pair
-        features = self._features(problem)
+        features = self._features(problem, run.device)
         for step, (retain, forget) in enumerate(paired_steps(problem, run, self.steps).load(run.device)):
             duel.still()  # a batch of one class is no fair sample for normalisation
             loss = duel.move_discriminator(
@@ -159,12 +161,13 @@ class Cascade(GanMethod):
         at = nearest(z, others)
         return drawn(net, others[at], None if labels is None else labels[at])
 
-    def _features(self, problem: GanProblem) -> nn.Module | None:
+    def looks(self, kind: str) -> bool:
+        """A class is found by the classifier; its features are another reason."""
+        return kind == "class" or self.perceptual > 0
+
+    def _features(self, problem: GanProblem, device: str) -> Callable[[Tensor], Tensor] | None:
         """The classifier up to its last layer, held still; None where its features do not count."""
         if not self.perceptual:
             return None
-        classifier = problem.need_classifier(self.name())
-        if not isinstance(classifier, nn.Sequential):
-            raise ConfigError("perceptual: expected a classifier of layers one behind the other", hint="perceptual 0")
-        own = deepcopy(nn.Sequential(*list(classifier)[:-1]))  # the caller's classifier stays as it was
-        return own.requires_grad_(False).eval()
+        own = deepcopy(problem.need_classifier(self.name())).to(device)  # the caller's stays as it was
+        return partial(hidden, own.requires_grad_(False).eval())

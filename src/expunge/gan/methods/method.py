@@ -56,6 +56,10 @@ class GanMethod(ABC):
     def unlearn(self, problem: GanProblem, run: GanRun) -> Pair:
         """The algorithm: a new pair, leaving `problem.original` as it is."""
 
+    def looks(self, kind: str) -> bool:
+        """Whether it looks at pictures through a classifier where rows of this kind have to go."""
+        return "classifier" in self.needs
+
     @classmethod
     def name(cls) -> str:
         """The file's stem, which is also the name on the command line."""
