@@ -313,8 +313,9 @@ def _statements(table: Sequence[Scored], one: Candidate, values: Numbers, gold: 
     said.append({"text": text, "holds": min(visits, seconds) >= 10})
     if "downstream_accuracy" in values:
         theirs = float(np.mean(by_name["downstream_accuracy"].gold))
-        text = f"downstream accuracy {values['downstream_accuracy']:.3f}, with gold's pictures {theirs:.3f} (at most 0.01 below)"
-        said.append({"text": text, "holds": values["downstream_accuracy"] >= theirs - 0.01})
+        ours = values["downstream_accuracy"]
+        text = f"downstream accuracy {ours:.3f}, with gold's pictures {theirs:.3f} (at most 0.01 below)"
+        said.append({"text": text, "holds": ours >= theirs - 0.01})
     return said
 
 
