@@ -20,6 +20,7 @@ from benchmarks import (
     challenge,
     datamodels,
     demo,
+    gan_recipes,
     gradients,
     group,
     in_run,
@@ -57,6 +58,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "projection": projection.measure,
     "tuning": tuning.measure,
     "recipes": recipes.measure,
+    "gan_recipes": gan_recipes.measure,
     "precision": precision.measure,
 }
 
