@@ -12,7 +12,7 @@ from expunge.bench.cell import Cell
 from expunge.bench.fleets import Fleets
 from expunge.bench.suite import parse_suite
 from expunge.data import ForgetSet, load
-from expunge.errors import StoreError
+from expunge.errors import DivergedError, StoreError
 from expunge.fleet import Here, Task
 from expunge.report import render
 from expunge.store import Store
@@ -323,3 +323,31 @@ def test_a_damaged_original_is_refused(made, tmp_path):
     more = text + '[[methods]]\nname = "random_label"\nepochs = 1\n'
     with pytest.raises(StoreError, match="not what the manifest recorded"):
         run(parse_suite("mine", more), store)
+
+
+DIVERGES = """
+[[methods]]
+name = "neggrad_plus"
+label = "too steep"
+retain_weight = 0.01
+lr = 1e30
+"""
+
+
+def test_a_method_that_diverges_is_left_out_by_name_and_not_run_again(made):
+    text, store, result = made
+    both = parse_suite("mine", text + DIVERGES)
+    first, again = Counting(), Counting()
+    (found,) = run(both, store, first)
+    assert [one["name"] for one in found["entries"]] == [one["name"] for one in result["entries"]]
+    said = next(limit for limit in found["limits"] if "diverged" in limit)
+    assert said.startswith("too steep is left out: it diverged on 4 of 4 originals (")
+    assert run(both, store, again) == [found]
+    assert (first.cells, again.cells) == (4, 0)
+
+
+def test_where_every_method_diverges_there_is_no_result(made):
+    text, store, _ = made
+    alone = text[: text.index("[[methods]]")] + DIVERGES
+    with pytest.raises(DivergedError, match="too steep is left out"):
+        run(parse_suite("mine", alone), store)

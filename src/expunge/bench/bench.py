@@ -14,12 +14,13 @@ import numpy as np
 
 from expunge.audit.assemble import Shadows
 from expunge.audit.foresight import foresee_method
-from expunge.bench.cell import KIND, Cell, cell_job
+from expunge.bench.cell import FAILED, KIND, Cell, cell_job, ended
 from expunge.bench.chosen import resolved
 from expunge.bench.fleets import Fleets
 from expunge.bench.result import Head, Outcome, check_classes, median_seconds, method_result
 from expunge.bench.suite import Entry, Suite
 from expunge.data import ForgetSet, Indices, load
+from expunge.errors import DivergedError
 from expunge.fleet import Executor, Fleet, Here, keep_fleet, role_seeds
 from expunge.methods.retrain import Retrain
 from expunge.problem import check_disjoint, checked_forget
@@ -80,8 +81,10 @@ def _one_forget_set(
 ) -> dict[str, Any]:
     forget = checked_forget(resolved(forget_set, fleets, seed=suite.seed), len(fleets.rows))
     gold = fleets.gold(forget, suite.gold + suite.originals, seed=suite.seed)
-    outcomes = _unlearn(suite, fleets, originals, forget_set, forget)
+    outcomes, diverged = _unlearn(suite, fleets, originals, forget_set, forget)
     timed = outcomes.pop(TIMED.label)
+    if not outcomes:
+        raise DivergedError(f"suite {suite.name}, {forget_set}: {'; '.join(diverged)}", hint="lower their lr")
     logits = gold.logits()
     sides = logits[: suite.gold], logits[suite.gold :], originals.logits()
     pool = fleets.pool(*sides, forget=forget, shadows=shadows, seed=suite.seed)
@@ -97,13 +100,14 @@ def _one_forget_set(
         retraining=median_seconds(timed.costs),
     )
     foresight = foresee_method(suite.policy, unlearned=suite.originals, gold=suite.gold, forget=len(forget))
-    return method_result(head, pool, outcomes, suite.policy, foresight=foresight, progress=fleets.progress)
+    result = method_result(head, pool, outcomes, suite.policy, foresight=foresight, progress=fleets.progress)
+    return {**result, "limits": [*diverged, *result["limits"]]}
 
 
 def _unlearn(
     suite: Suite, fleets: Fleets, originals: Fleet, forget_set: ForgetSet, forget: Indices
-) -> dict[str, Outcome]:
-    """Label -> what the method did to every original."""
+) -> tuple[dict[str, Outcome], list[str]]:
+    """Label -> what the method did to every original; and a sentence on each that diverged, which has no line."""
     oracles = fleets.oracles(forget, suite.oracles, seed=suite.seed).folders if suite.oracles else ()
     subsets = suite.subsets and fleets.subsets(suite.subsets, share=suite.subset_share, seed=suite.seed)
     listed = keep_fleet(subsets, fleets.store) if subsets else ""
@@ -126,12 +130,20 @@ def _unlearn(
         for entry in (*suite.entries, TIMED)
     }
     _finish([cell for group in cells.values() for cell in group], fleets)
-    return {label: _outcome(fleets.store, group) for label, group in cells.items()}
+    failed = {label: [cell for cell in group if fleets.store.has(FAILED, cell.id)] for label, group in cells.items()}
+    diverged = [
+        f"{label} is left out: it diverged on {len(failed[label])} of {len(group)} originals "
+        f"({fleets.store.get(FAILED, failed[label][0].id).facts['message']})"
+        for label, group in cells.items()
+        if failed[label]
+    ]
+    whole = {label: _outcome(fleets.store, group) for label, group in cells.items() if not failed[label]}
+    return whole, diverged
 
 
 def _finish(cells: Sequence[Cell], fleets: Fleets) -> None:
     """Run the cells that the store does not hold yet."""
-    missing = [cell for cell in cells if not fleets.store.has(KIND, cell.id)]
+    missing = [cell for cell in cells if not ended(fleets.store, cell)]
     done = len(cells) - len(missing)
     fleets.progress("unlearn", done, len(cells))
     jobs = [

@@ -13,6 +13,7 @@ from torch import nn
 
 from expunge.attribution.named import configured
 from expunge.data import Indices, Rows
+from expunge.errors import DivergedError
 from expunge.fleet import fetch, open_fleet, shelve
 from expunge.fleet.task import pack, unpack
 from expunge.methods import Method, method
@@ -22,6 +23,8 @@ from expunge.training import Recipe, input_shape, member_mask, predict
 
 KIND = "cell"
 """Of the store's folders that hold finished cells."""
+FAILED = "failed"
+"""Of those that hold what was said of a cell that diverged: the same run would end the same way."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Cell:
 
 
 def cell_job(job: dict[str, Any]) -> list[str]:
-    """Run the cells of a job that are not finished and keep each in the store; returns their ids.
+    """Run the cells of a job that are not finished and keep each in the store, or that it diverged; returns their ids.
 
     Args:
         job: `{"store": path, "device": name, "cells": [cell, ...]}`.
@@ -124,9 +127,17 @@ def cell_job(job: dict[str, Any]) -> list[str]:
     store = Store(job["store"])
     cells = [Cell.from_dict(cell) for cell in job["cells"]]
     for cell in cells:
-        if not store.has(KIND, cell.id):
-            _run(store, cell, job["device"])
+        if not ended(store, cell):
+            try:
+                _run(store, cell, job["device"])
+            except DivergedError as error:
+                store.put(cell.id, Contents(FAILED, {"message": error.message}))
     return [cell.id for cell in cells]
+
+
+def ended(store: Store, cell: Cell) -> bool:
+    """Whether a cell is finished, or is known to diverge."""
+    return store.has(KIND, cell.id) or store.has(FAILED, cell.id)
 
 
 def _run(store: Store, cell: Cell, device: str) -> None:

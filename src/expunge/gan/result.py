@@ -294,13 +294,13 @@ def _statements(table: Sequence[Scored], one: Candidate, values: Numbers, gold: 
     """What the room's own goals say of the first candidate, each with both numbers."""
     by_name, said = {line.name: line for line in table}, []
     for name in FORGETTING:
-        if name not in by_name or not name.startswith(("discriminator", "reconstruction")):
-            continue
+        if name not in by_name or name == "class_share" or not by_name[name].power:
+            continue  # where there was nothing to forget, nothing was achieved
         ours = abs(values[name] - 0.5)
         theirs = float(np.mean([abs(value - 0.5) for value in by_name[name].gold]))
         text = f"{MEASURES[name].title}, both sides: {ours:.3f} from one half, gold {theirs:.3f} (at most 0.05 more)"
         said.append({"text": text, "holds": ours <= theirs + 0.05})
-    if "class_share" in values:
+    if "class_share" in by_name and by_name["class_share"].power:
         mean = float(np.mean(by_name["class_share"].gold))
         text = f"share of the class: {values['class_share']:.3f}, gold {mean:.3f} (at most 0.01)"
         said.append({"text": text, "holds": values["class_share"] <= 0.01})

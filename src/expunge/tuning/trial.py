@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from expunge.bench.cell import KIND, Cell, cell_job
+from expunge.bench.cell import FAILED, KIND, Cell, cell_job, ended
 from expunge.data import Indices, joined
-from expunge.errors import DivergedError
 from expunge.fleet import Executor
 from expunge.methods import Method
 from expunge.problem import Problem
@@ -29,8 +28,6 @@ from expunge.training import Cost, weights_hash
 from expunge.tuning.twins import Seen, Twin, look, seen
 
 OBJECTIVES = ("twin", "holdout", "accuracy", "close")
-FAILED = "failed"
-"""Kind of the store's folders that say why a trial gave no model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,22 +102,10 @@ def cell(scene: Scene, method: type[Method], settings: dict[str, Any], seed: int
 
 def run(cells: Sequence[Cell], store: Store, executor: Executor) -> None:
     """Run the cells that the store holds neither a model nor a failure of."""
-    missing = [one for one in cells if not store.has(KIND, one.id) and not store.has(FAILED, one.id)]
+    missing = [one for one in cells if not ended(store, one)]
     jobs = [{"store": str(store.root.resolve()), "device": "cpu", "cells": [one.to_dict()]} for one in missing]
-    for _ in executor.map(trial_job, jobs):
+    for _ in executor.map(cell_job, jobs):
         pass
-
-
-def trial_job(job: dict[str, Any]) -> list[str]:
-    """Run the cells of a job; one that diverges is recorded as failed."""
-    store = Store(job["store"])
-    try:
-        return cell_job(job)
-    except DivergedError as error:
-        failed = [Cell.from_dict(one).id for one in job["cells"]]
-        for key in failed:
-            store.put(key, Contents(FAILED, {"message": error.message}))
-        return failed
 
 
 def numbers(scene: Scene, one: Cell, store: Store, *, objective: str) -> Numbers | None:
