@@ -8,10 +8,10 @@ import torch
 from scipy.stats import mannwhitneyu
 from torch import nn
 
-from expunge.errors import ConfigError, NeedsError
+from expunge.errors import ConfigError, NeedsError, ShapeError
 from expunge.gan.judge import Judge
 from expunge.gan.measures import MEASURES, Settings, drawn_from, measure, quick, shown, yardstick
-from expunge.gan.nets import Generator
+from expunge.gan.nets import Discriminator, Generator
 from expunge.gan.pair import Pair, drawn, judged
 from expunge.training.recipes import recipe
 from tests.gan.tiny import CONDITIONAL, classifier, digits, original, problem
@@ -51,7 +51,8 @@ def test_discriminator_attack_against_a_second_library():
 
 
 def test_unseen_rows_are_the_audits_half_alone():
-    one = stick("random:9")
+    one = stick("random:60")
+    assert set(one.problem.rows.labels[torch.as_tensor(one.problem.forget)].tolist()) == set(range(10))
     assert set(one.unseen.ids) == {one.problem.holdout.ids[i] for i in one.problem.for_audit}
     assert one.same is None
 
@@ -110,7 +111,61 @@ def test_a_conditional_pair_is_asked_for_every_label_and_downstream_for_those_th
 def test_shown_pictures_are_the_first_of_the_audit():
     one = stick("class:3")
     z, _ = drawn_from(one, original())
-    assert torch.equal(shown(one, original(), count=7).x, drawn(original().generator, z[:7]))
+    assert torch.equal(shown(one, original(), count=7), drawn(original().generator, z[:7]))
+
+
+def test_items_of_one_class_are_held_against_unseen_rows_of_that_class():
+    one = stick("class:3:5")
+    assert set(one.unseen.labels.tolist()) == {3}
+    assert one.same is None
+
+
+def test_skill_of_a_constant_discriminator_is_exactly_one_half():
+    class Silent(Discriminator):
+        def forward(self, x, y=None):
+            return 0 * super().forward(x, y) + 0.3
+
+    silent = Pair(original().generator, Silent(nn.Linear(64, 1), (1, 8, 8), 0, flat=True))
+    one = stick("random:9", settings=replace(SETTINGS, searched=0, downstream=0))
+    assert measure(one, silent)["discriminator_skill"] == pytest.approx(0.5, abs=1e-12)
+    assert abs(measure(one, original())["discriminator_skill"] - 0.5) > 1e-3
+
+
+def test_share_of_a_constant_generator_is_none_or_all():
+    class Constant(Generator):
+        picture = torch.zeros(1, 8, 8)
+
+        def forward(self, z, y=None):
+            return self.picture.expand(len(z), 1, 8, 8)
+
+    three, other = (digits().test.x[digits().test.labels == label][0] for label in (3, 5))
+    one = stick("class:3", settings=replace(SETTINGS, downstream=0))
+    constant = Pair(Constant(nn.Linear(8, 64), (1, 8, 8), 8, 0), original().discriminator)
+    for picture, share in ((three, 1.0), (other, 0.0)):
+        Constant.picture = picture
+        assert measure(one, constant)["class_share"] == share
+
+
+def test_a_judge_of_other_labels_is_refused():
+    few = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(ShapeError, match="classifier: expected 10 outputs"):
+        stick("class:3", judge=Judge(few, recipe("digits-mlp")))
+
+
+def test_the_attack_does_not_start_where_a_method_searched():
+    one, starts = stick("random:9"), []
+    from expunge.gan import measures
+
+    whole = measures.search
+
+    def seen(*arguments, **named):
+        starts.append(named["role"])
+        return whole(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "search", seen)
+        measure(one, original())
+    assert starts == ["attack", "attack"]
 
 
 def test_one_forget_row_can_be_measured():

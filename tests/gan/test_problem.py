@@ -7,7 +7,7 @@ from torch import nn
 
 from expunge.data import MemoryRows, forget
 from expunge.errors import NeedsError, ProblemError, ShapeError
-from expunge.gan.problem import called, half
+from expunge.gan.problem import called, half, private
 from tests.gan.tiny import RECIPE, digits, original, problem, rows
 
 
@@ -23,6 +23,24 @@ def test_several_whole_classes_may_go():
     labels = digits().train.labels.numpy()
     both = problem(forget=np.flatnonzero(np.isin(labels, (2, 7))))
     assert both.forgotten == (2, 7)
+
+
+def test_targets_are_no_classes():
+    splits = digits()
+    train = MemoryRows(splits.train.x, splits.train.labels.float() / 7, ids=splits.train.ids)
+    assert problem(rows=train, forget=np.arange(9), classifier=None).kind == "item"
+
+
+def test_a_method_gets_nets_of_its_own():
+    one = problem("class:3")
+    own = private(one)
+    assert own.original.hash() == one.original.hash()
+    assert own.forgotten == one.forgotten
+    ours, theirs = (
+        {p.data_ptr() for net in (part.original.generator, part.classifier) for p in net.parameters()}
+        for part in (one, own)
+    )
+    assert not ours & theirs
 
 
 def test_all_classes_cannot_go():

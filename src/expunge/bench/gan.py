@@ -6,6 +6,7 @@ Pairs, classifiers, numbers and whole results lie in the store: a run that was s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from expunge.gan.result import Asked, Candidate, Json, audit_pairs
 from expunge.gan.runs import GanRunFolder, watched
 from expunge.gan.work import same_pairs
 from expunge.problem import checked_forget
+from expunge.report.gan_table import outside
 from expunge.seeds import derive
 from expunge.store import Contents, Store, key_of
 from expunge.training import Progress, silent
@@ -68,6 +70,7 @@ def run_gan_suite(
         same_pairs(recipe, splits.train, np.setdiff1d(every, gone), gold, what=f"train gold, {forget}", **shared)
     jobs = [
         {
+            "key": _key(suite, one, forget, at),
             "suite": suite.to_dict(),
             "store": str(store.root.resolve()),
             "data": None if data is None else str(data),
@@ -81,12 +84,13 @@ def run_gan_suite(
     ]
     done: dict[str, Json] = {}
     progress("unlearn and measure", 0, len(jobs))
-    keys = [_key(job) for job in jobs]
+    keys = [str(job["key"]) for job in jobs]
     for key in executor.map(gan_cell_job, jobs):
         done[key] = store.get(KIND, key).document("result")
         progress("unlearn and measure", len(done), len(jobs))
-    for key in keys:
-        yield {**done[key], "command": command}
+    for key, (_, at) in zip(keys, cells, strict=True):
+        several = f", original {at + 1}" if suite.originals > 1 else ""
+        yield {**done[key], "title": f"expunge bench {suite.name}{several}", "command": command}
 
 
 def gan_cell_job(job: dict[str, Any]) -> str:
@@ -95,7 +99,7 @@ def gan_cell_job(job: dict[str, Any]) -> str:
     Args:
         job: plain data, as `run_gan_suite` makes it.
     """
-    store, key = Store(job["store"]), _key(job)
+    store, key = Store(job["store"]), str(job["key"])
     if not store.has(KIND, key):
         result = _cell(GanSuite.from_dict(job["suite"]), ForgetSet(job["forget"], job["seed"]), job, store)
         facts = {"suite": job["suite"], "forget": job["forget"], "original": job["at"]}
@@ -103,11 +107,20 @@ def gan_cell_job(job: dict[str, Any]) -> str:
     return key
 
 
-def _key(job: dict[str, Any]) -> str:
-    """Of all that decides a result: not where things lie, nor what somebody typed, nor the other forget sets."""
-    suite = {key: value for key, value in job["suite"].items() if key not in ("forget", "name", "originals")}
-    recipe = GanSuite.from_dict(job["suite"]).trained().fingerprint()
-    return key_of({"suite": suite, "recipe": recipe, **{name: job[name] for name in ("at", "forget", "seed")}})
+def _key(suite: GanSuite, folder: GanRunFolder, forget: ForgetSet, at: int) -> str:
+    """Of all that decides a result: not where things lie, what somebody typed, nor what else the suite runs."""
+    rows, said = folder.splits, suite.to_dict()
+    return key_of(
+        {
+            "recipe": folder.recipe.fingerprint(),
+            "classifier": folder.measuring().fingerprint(),
+            "rows": [part.fingerprint for part in (rows.train, rows.holdout, rows.test)],
+            "forget": forget.indices(rows.train).tolist(),
+            "original": role_seeds(suite.seed, "original", at + 1)[at],
+            "expunge": version("expunge"),
+            **{name: said[name] for name in ("entries", "gold", "seed", "settings")},
+        }
+    )
 
 
 def _cell(suite: GanSuite, forget: ForgetSet, job: dict[str, Any], store: Store) -> Json:
@@ -119,7 +132,7 @@ def _cell(suite: GanSuite, forget: ForgetSet, job: dict[str, Any], store: Store)
     problem = folder.problem(forget, store=store)
     gold_seeds = role_seeds(suite.seed, "gold", suite.gold)
     gold = same_pairs(recipe, splits.train, problem.retain, gold_seeds, store=store, executor=Here())
-    stick = yardstick(problem, folder.judge(seed=suite.seed, store=store), suite.settings)
+    stick = yardstick(problem, folder.judge(seed=suite.seed, store=store), suite.settings, device=job["device"])
     candidates: list[Candidate] = []
     left_out: list[str] = []
     for entry in suite.entries:
@@ -129,15 +142,17 @@ def _cell(suite: GanSuite, forget: ForgetSet, job: dict[str, Any], store: Store)
         try:
             made, steps = watched(entry.method, problem, seed=own, device=job["device"])
         except (ProblemError, DivergedError) as error:  # the others still have their say
-            left_out.append(f"left out: {error.message}")
+            left_out.append(f"{entry.label} is left out: {error.message}")
             continue
         candidates.append(Candidate(name=entry.label, made=made, steps={} if candidates else steps))
     if not candidates:
         raise ProblemError(f"suite {suite.name}, {forget}: no method could unlearn; {'; '.join(left_out)}")
-    candidates.append(baseline(problem, candidates[0].made, seed=suite.seed))
-    several = f", original {at + 1}" if suite.originals > 1 else ""
-    asked = Asked(title=f"expunge bench {suite.name}{several}", command=job["command"], seed=suite.seed)
+    candidates.append(baseline(problem, candidates[0].made, seed=suite.seed, device=job["device"]))
+    asked = Asked(title="expunge bench", command=job["command"], seed=suite.seed)  # both are set when it is read
     result = audit_pairs(asked, stick, gold, candidates, store=store)
+    if candidates[0].name != suite.entries[0].label:  # the verdict was to be about another
+        said = [f"it is about {candidates[0].name}: {left_out[0]}", *result["verdict"]["reasons"]]
+        result["verdict"] |= {"state": "inconclusive", "reasons": said}
     return {**result, "limits": [*left_out, *result["limits"]]}
 
 
@@ -197,10 +212,5 @@ def _mean(found: Sequence[tuple[Json, float]]) -> dict[str, Any]:
     return {
         "mean": float(values.mean()),
         "error": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None,
-        "outside": float(np.mean([_outside(measure, value) for measure, value in found])),
+        "outside": float(np.mean([outside(measure, value) for measure, value in found])),
     }
-
-
-def _outside(measure: Json, value: float) -> bool:
-    low, high = measure["interval"]
-    return bool((value > high and measure["better"] != "high") or (value < low and measure["better"] != "low"))

@@ -79,6 +79,12 @@ class GanSuite:
         recipe = any_recipe(self.recipe)
         if not isinstance(recipe, GanRecipe):
             raise ConfigError(f"suite {self.name}: {self.recipe} is the recipe of a classifier, not of a pair")
+        for entry in self.entries:
+            if "labels" in entry.method.needs and not recipe.classes:
+                raise ConfigError(
+                    f"suite {self.name}: {entry.label} needs a conditional pair, {recipe.name} is told no labels",
+                    hint="`expunge recipes` lists the conditional ones",
+                )
         return replace(recipe, data=self.data or recipe.data, epochs=self.epochs or recipe.epochs)
 
     def to_dict(self) -> dict[str, Any]:

@@ -85,6 +85,17 @@ def audit(
     if not unlearned:
         raise ConfigError("audit: expected a folder made by `expunge forget`", hint="`expunge audit --help`")
     if is_gan(unlearned[0]):
+        strange = {
+            "policy": policy != "standard",
+            "shadows": shadows,
+            "relearn": relearn,
+            "planted": planted,
+            "code": code,
+        }
+        for name in (name for name, given in strange.items() if given):
+            raise ConfigError(
+                f"--{name}: an audit of a GAN takes none", hint="its level and controls are fixed; see docs/gan.md"
+            )
         return audit_pair(
             unlearned,
             gold=PAIRS if gold is None else gold,

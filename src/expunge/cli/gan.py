@@ -17,6 +17,7 @@ from expunge.data import ForgetSet, load
 from expunge.errors import ConfigError
 from expunge.fleet import role_seeds
 from expunge.gan.audit import GOLD, audit_run
+from expunge.gan.duel import VISITS
 from expunge.gan.fit import KIND, training_key
 from expunge.gan.judge import extractor_of
 from expunge.gan.measures import MEASURES, Settings
@@ -24,11 +25,10 @@ from expunge.gan.methods import gan_method
 from expunge.gan.recipe import GanRecipe
 from expunge.gan.runs import forget_gan_run, open_gan_run, open_gan_unlearned, train_gan_run
 from expunge.gan.verdict import check_gold
+from expunge.runs import check_new
 from expunge.store import Store
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
-VISITS = 13 / 3
-"""Visits of one row in an ordinary step: four with a gradient, one without."""
 
 
 def train_pair(
@@ -91,10 +91,12 @@ def forget_pair(
         words = f"would forget {len(plain.forget)} of {len(plain.rows)} rows ({plain.kind}) by {method} into {place}"
         show(facts) if as_json else out().print(words, markup=False)
         return 0
+    check_new(place)
+    shelf = shelf_at(store)
     with progress() as bar:
         looks = chosen.looks(plain.kind)
-        problem = parent.problem(rows, store=shelf_at(store), progress=bar) if looks else plain
-        made = forget_gan_run(parent, problem, chosen, place, seed=seed, device=device, progress=bar)
+        problem = parent.problem(rows, store=shelf, progress=bar) if looks else plain
+        made = forget_gan_run(parent, problem, chosen, place, seed=seed, device=device, store=shelf, progress=bar)
     share = made.cost.visits / parent.cost.visits
     if as_json:
         facts = {"out": str(place), "mode": problem.kind, "cost": made.cost.to_dict(), "notes": made.notes}
@@ -135,7 +137,8 @@ def audit_pair(
     check_gold(gold)
     if features:
         extractor_of(features)  # told before gold is trained
-    shelf, opened = shelf_at(store), open_gan_unlearned(unlearned[0], data=data)
+    shelf = shelf_at(store)
+    opened = open_gan_unlearned(unlearned[0], data=data, store=shelf)
     seeds = role_seeds(seed, "gold", gold)
     if dry_run:
         problem, recipe = opened.problem, opened.parent.recipe

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expunge.fleet import Executor
+from expunge.gan.duel import VISITS
 from expunge.gan.measures import Settings, yardstick
 from expunge.gan.methods import GAN_METHODS
 from expunge.gan.methods.method import UnlearnedPair
@@ -15,6 +16,7 @@ from expunge.gan.work import same_pairs
 from expunge.seeds import derive
 from expunge.store import Store
 from expunge.training import Progress, silent
+from expunge.training.stream import cut
 
 GOLD = 8
 """Gold pairs advised."""
@@ -59,22 +61,23 @@ def audit_run(
         progress=progress,
     )
     judge = parent.judge(seed=settings.seed, store=store, features=features, progress=progress)
-    plain = baseline(problem, opened.candidate.made, seed=settings.seed)
+    plain = baseline(problem, opened.candidate.made, seed=settings.seed, device=device)
     asked = Asked(
         title=f"expunge audit: {opened.candidate.made.method} on {parent.recipe.name}",
         command=command,
         seed=settings.seed,
         rows_shown=rows_shown,
     )
-    stick = yardstick(problem, judge, settings)
+    stick = yardstick(problem, judge, settings, device=device)
     return audit_pairs(asked, stick, gold, [opened.candidate, plain], store=store, progress=progress)
 
 
-def baseline(problem: GanProblem, made: UnlearnedPair, *, seed: int) -> Candidate:
+def baseline(problem: GanProblem, made: UnlearnedPair, *, seed: int, device: str = "cpu") -> Candidate:
     """Fine-tuning on retain for as many visits as a method took: what it would have got for the same money."""
     finetune = GAN_METHODS["finetune"]
+    batches = len(cut(problem.retain, problem.recipe.batch_size))
+    a_step = len(problem.retain) * VISITS / batches
+    steps = max(1, round(made.cost.visits / a_step))
     own = derive(seed, "finetune alike")
-    one = finetune(steps=1).run(problem, seed=own).cost.visits  # type: ignore[call-arg]
-    steps = max(1, round(made.cost.visits / one))
-    alike = finetune(steps=steps).run(problem, seed=own)  # type: ignore[call-arg]
+    alike = finetune(steps=steps).run(problem, seed=own, device=device)  # type: ignore[call-arg]
     return Candidate(name=BASELINES[0], made=alike, role="baseline")

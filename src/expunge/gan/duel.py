@@ -26,6 +26,8 @@ from expunge.gan.run import GanRun
 from expunge.seeds import generator
 from expunge.training import Batch, set_mode
 
+VISITS = 13 / 3
+"""Visits of one row in an ordinary step: four with a gradient, and a third of one without."""
 Labels = Tensor | None
 More = Callable[[], Tensor] | None
 

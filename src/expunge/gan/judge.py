@@ -60,7 +60,9 @@ class Judge:
         return called(self.classifier, x)
 
 
-def downstream(judge: Judge, made: Tensor, labels: Tensor, rows: Rows, retain: Indices, *, seed: int) -> nn.Module:
+def downstream(
+    judge: Judge, made: Tensor, labels: Tensor, rows: Rows, retain: Indices, *, seed: int, device: str = "cpu"
+) -> nn.Module:
     """A classifier trained on drawn pictures beside retain rows.
 
     Args:
@@ -70,11 +72,12 @@ def downstream(judge: Judge, made: Tensor, labels: Tensor, rows: Rows, retain: I
         rows: Where retain rows lie.
         retain: `[m]` positions.
         seed: Of the training.
+        device: Where to train.
     """
     x, y = rows.batch(retain)
     ids = [f"drawn-{i}" for i in range(len(made))] + [f"row-{rows.ids[i]}" for i in retain]
     both = MemoryRows(torch.cat([made, x]), torch.cat([labels, y]), ids=ids, classes=rows.classes)
-    return fit(judge.recipe, both, seed=seed).model
+    return fit(judge.recipe, both, seed=seed, device=device).model
 
 
 def extractor_of(spec: str) -> Extractor:

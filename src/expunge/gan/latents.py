@@ -75,7 +75,7 @@ def search(
             loss = (net(z, labels) - x).square().flatten(1).sum(1).sum()  # rows do not meet: each z has its own
             (z.grad,) = torch.autograd.grad(loss, z)
             adam.step()
-            run.progress("latent search", cut * steps // len(at) + step, steps)
+            run.progress("latent search", (cut * steps + (step + 1) * len(x)) // len(at), steps)
         run.meter.backward(f"generator/{role}", steps * len(x))
         with torch.no_grad():
             missed = (net(z, labels) - x).square().flatten(1).sum(1)

@@ -2,6 +2,7 @@
 
 discriminator_auc             membership attack on the discriminator's score: forget rows against unseen rows
 discriminator_auc_same_class  the same against unseen rows of the forgotten class alone
+discriminator_skill           how well it tells test rows that stay from its own pictures; 0.5 where it is ruined
 reconstruction_auc            membership attack on the generator: how near a latent search comes to each row
 class_share                   share of drawn pictures that a classifier calls a forgotten class
 class_probability             its mean probability of a forgotten class over drawn pictures
@@ -15,7 +16,7 @@ An attack is two-sided: what counts is its distance from gold's value, not from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +24,13 @@ import torch
 from torch import Tensor
 
 from expunge.audit.population_attack import auc
-from expunge.data import Indices, MemoryRows, Rows, joined
+from expunge.data import Indices, Rows, joined
 from expunge.errors import NeedsError, check
 from expunge.gan.distances import NEIGHBOURS, frechet, kid, precision_recall
 from expunge.gan.judge import Judge, downstream
 from expunge.gan.latents import mean_picture, search
-from expunge.gan.pair import Pair, drawn, judged, latents
-from expunge.gan.problem import GanProblem
+from expunge.gan.pair import Pair, drawn, judged, latents, said_of
+from expunge.gan.problem import GanProblem, check_labels_known
 from expunge.seeds import derive, numpy_generator
 from expunge.training import Run, predict
 
@@ -76,6 +77,15 @@ MEASURES = {
             "AUC",
             "gold",
             True,
+        ),
+        Measure(
+            "discriminator_skill",
+            "discriminator's skill",
+            "Probability that the discriminator calls a test row of the classes that stay more real than a picture of "
+            "its own generator. At exactly one half it has collapsed, and no attack on it means anything.",
+            "AUC",
+            "gold",
+            False,
         ),
         Measure(
             "reconstruction_auc",
@@ -176,6 +186,8 @@ class Yardstick:
     """Unseen rows of the forgotten classes, from that half and from test; None for items."""
     stays: Indices
     """Positions of the test rows of the classes that stay."""
+    device: str = "cpu"
+    """Where pairs and classifiers compute; it does not change what is measured."""
 
     @property
     def pictures(self) -> int:
@@ -183,19 +195,26 @@ class Yardstick:
         return len(self.reference)
 
 
-def yardstick(problem: GanProblem, judge: Judge, settings: Settings | None = None) -> Yardstick:
+def yardstick(problem: GanProblem, judge: Judge, settings: Settings | None = None, *, device: str = "cpu") -> Yardstick:
     """What every pair of a problem is held against.
 
     Raises:
         NeedsError: too few test rows of the classes that stay, or no unseen row of a forgotten class.
+        ShapeError: the judge knows other labels than the rows have.
     """
     settings = settings or Settings()
+    check_labels_known(problem, judge.classifier)
     gone = np.isin(problem.test.labels.numpy(), problem.forgotten)
     stays = np.flatnonzero(~gone)
     if len(stays) <= NEIGHBOURS:
         raise NeedsError(f"audit: expected at least {NEIGHBOURS + 1} test rows of classes that stay, got {len(stays)}")
     few = stays[: settings.pictures]  # test rows stand in a random order
     unseen = problem.holdout.take(problem.for_audit)
+    if not problem.forgotten:  # items of one class are held against unseen rows of that class
+        alike = np.isin(unseen.labels.numpy(), problem.rows.labels[torch.as_tensor(problem.forget)].numpy())
+        if not alike.any():
+            raise NeedsError("audit: expected unseen rows with the labels of the forget rows, got none in holdout")
+        unseen = unseen.take(np.flatnonzero(alike))
     same = None
     if problem.forgotten:
         inside = np.flatnonzero(np.isin(unseen.labels.numpy(), problem.forgotten))
@@ -204,7 +223,7 @@ def yardstick(problem: GanProblem, judge: Judge, settings: Settings | None = Non
         both = [rows.take(at) for rows, at in ((unseen, inside), (problem.test, np.flatnonzero(gone))) if len(at)]
         same = joined(*both)
     reference = judge.features(problem.test.batch(few)[0])
-    return Yardstick(problem, judge, settings, reference, unseen, same, stays)
+    return Yardstick(problem, judge, settings, reference, unseen, same, stays, device)
 
 
 def measure(stick: Yardstick, pair: Pair) -> Numbers:
@@ -214,12 +233,15 @@ def measure(stick: Yardstick, pair: Pair) -> Numbers:
         ShapeError: the judge's features do not fit. ConfigError: the downstream classifier cannot be trained.
     """
     problem, judge, settings = stick.problem, stick.judge, stick.settings
+    pair = pair.copy().eval().to(stick.device)  # the caller's stays where it is
     z, y = drawn_from(stick, pair)
     pictures = drawn(pair.generator, z, y)
     probability = judge.probabilities(pictures)  # [n, classes]
     features = judge.features(pictures)
     inside = judged(pair.discriminator, problem.rows, problem.forget).numpy()
     numbers: Numbers = {"discriminator_auc": _auc(inside, judged(pair.discriminator, stick.unseen).numpy())}
+    few = judged(pair.discriminator, problem.test, stick.stays[: stick.pictures]).numpy()
+    numbers["discriminator_skill"] = _auc(few, said_of(pair.discriminator, pictures, y).numpy())
     if problem.forgotten and stick.same is not None:
         gone = list(problem.forgotten)
         numbers["discriminator_auc_same_class"] = _auc(inside, judged(pair.discriminator, stick.same).numpy())
@@ -239,16 +261,7 @@ def measure(stick: Yardstick, pair: Pair) -> Numbers:
 
 def quick(stick: Yardstick, pair: Pair) -> Numbers:
     """The measures that need neither a search nor a training, for a pair on its way."""
-    light = Yardstick(
-        stick.problem,
-        stick.judge,
-        Settings(seed=stick.settings.seed, pictures=stick.settings.pictures, searched=0, downstream=0),
-        stick.reference,
-        stick.unseen,
-        stick.same,
-        stick.stays,
-    )
-    return measure(light, pair)
+    return measure(replace(stick, settings=replace(stick.settings, searched=0, downstream=0)), pair)
 
 
 def drawn_from(stick: Yardstick, pair: Pair) -> tuple[Tensor, Tensor | None]:
@@ -271,14 +284,26 @@ def _reconstruction(stick: Yardstick, pair: Pair) -> float:
     nearness = []
     for rows, at in ((problem.rows, problem.forget), (stick.unseen, np.arange(len(stick.unseen)))):
         few = at if len(at) <= settings.searched else np.sort(source.choice(at, settings.searched, replace=False))
-        run = Run(settings.seed)
-        found = search(pair.generator, rows, few, centre, run, steps=settings.search_steps, lr=settings.search_lr)
+        run = Run(settings.seed, device=stick.device)
+        found = search(
+            pair.generator,
+            rows,
+            few,
+            centre,
+            run,
+            steps=settings.search_steps,
+            lr=settings.search_lr,
+            role="attack",  # never from where a method began to search
+        )
         nearness.append(-found.error.numpy())
     return _auc(*nearness)
 
 
 def _downstream(stick: Yardstick, pair: Pair) -> float:
-    """Accuracy on test rows that stay; as many pictures are drawn as there are retain rows beside them."""
+    """Accuracy on test rows that stay; as many pictures are drawn as there are retain rows beside them.
+
+    A conditional generator is asked for the labels that stay alone, which leaves out a few of these.
+    """
     problem, settings = stick.problem, stick.settings
     retain = problem.retain
     if len(retain) > settings.downstream:
@@ -291,13 +316,13 @@ def _downstream(stick: Yardstick, pair: Pair) -> float:
     pictures = drawn(pair.generator, z, y)
     labels = stick.judge.probabilities(pictures).argmax(1) if y is None else y
     seed = derive(settings.seed, "downstream")
-    model = downstream(stick.judge, pictures, labels, problem.rows, retain, seed=seed)
+    model = downstream(stick.judge, pictures, labels, problem.rows, retain, seed=seed, device=stick.device)
     test = problem.test.labels[torch.as_tensor(stick.stays)]
-    answers = predict(model, problem.test, stick.stays).argmax(1)
+    answers = predict(model, problem.test, stick.stays, device=stick.device).argmax(1)
     return float((answers == test).float().mean())
 
 
-def shown(stick: Yardstick, pair: Pair, *, count: int) -> MemoryRows:
-    """The first `count` pictures of the audit's latents, as rows that can be made small pictures of."""
+def shown(stick: Yardstick, pair: Pair, *, count: int) -> Tensor:
+    """The first `count` pictures of the audit's latents, `[count, *shape]`."""
     z, y = drawn_from(stick, pair)
-    return MemoryRows(drawn(pair.generator, z[:count], None if y is None else y[:count]), torch.zeros(count))
+    return drawn(pair.generator, z[:count], None if y is None else y[:count])

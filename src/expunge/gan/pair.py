@@ -29,8 +29,11 @@ class Pair:
     discriminator: Discriminator
 
     def copy(self) -> Pair:
-        """Both nets anew: no tensor is shared."""
-        return Pair(deepcopy(self.generator), deepcopy(self.discriminator))
+        """Both nets anew: no tensor is shared, and every weight may move."""
+        pair = Pair(deepcopy(self.generator), deepcopy(self.discriminator))
+        for net in (pair.generator, pair.discriminator):
+            net.requires_grad_(True)
+        return pair
 
     def eval(self) -> Pair:
         """The same pair in evaluation mode."""
@@ -99,14 +102,21 @@ def judged(net: Discriminator, rows: Rows, at: Indices | None = None) -> Tensor:
     Returns:
         `[n]` float32, above 0 for "real".
     """
-    device, mode = next(net.parameters()).device, net.training
     at = np.arange(len(rows)) if at is None else at
+    batches = (rows.batch(at[cut : cut + CUT]) for cut in range(0, len(at), CUT))
+    return torch.cat([said_of(net, x, y if net.classes else None) for x, y in batches])
+
+
+@torch.no_grad()
+def said_of(net: Discriminator, x: Tensor, y: Tensor | None = None) -> Tensor:
+    """As `judged`, of pictures `[n, *shape]` and, for a conditional discriminator, labels `[n]`."""
+    device, mode = next(net.parameters()).device, net.training
     net.eval()
     try:
-        parts = []
-        for cut in range(0, len(at), CUT):
-            x, y = rows.batch(at[cut : cut + CUT], device)
-            parts.append(net(x, y if net.classes else None).cpu())
+        parts = [
+            net(x[at : at + CUT].to(device), None if y is None else y[at : at + CUT].to(device)).cpu()
+            for at in range(0, len(x), CUT)
+        ]
     finally:
         net.train(mode)
     return torch.cat(parts)

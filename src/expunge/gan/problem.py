@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from expunge.gan.fit import check_labels
 from expunge.gan.pair import Pair, drawn, latents
 from expunge.gan.recipe import GanRecipe
 from expunge.problem import check_disjoint, checked_forget
-from expunge.training import input_shape, predict
+from expunge.training import Cost, input_shape, predict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class GanProblem:
     classifier: nn.Module | None = None
     """Maps rows to logits over their labels; it finds the latents of a forgotten class. It may have seen forget rows:
     never hand it out with an unlearned pair, and never judge by it."""
+    classifier_cost: Cost | None = None
+    """What training the classifier took, where that is known; it serves every request about these rows."""
     forget_set: ForgetSet | None = None
     """The text form of `forget`, where there is one; set where `forget` was given as one."""
 
@@ -63,7 +66,8 @@ class GanProblem:
                 hint="the label of a method and the judge of an audit must not share rows: hold more rows out",
             )
         self._check_pair()
-        self._check_classifier()
+        if self.classifier is not None:
+            check_labels_known(self, self.classifier)
 
     def _check_pair(self) -> None:
         shape = input_shape(self.rows)
@@ -71,16 +75,6 @@ class GanProblem:
         made = tuple(drawn(self.original.generator, z, y).shape[1:])
         if made != shape:
             raise ShapeError(f"original: expected a generator of rows {list(shape)}, got {list(made)}")
-
-    def _check_classifier(self) -> None:
-        if self.classifier is None:
-            return
-        width, labels = predict(self.classifier, self.rows, np.arange(1)).shape[-1], self.labels_known
-        if width != labels:
-            raise ShapeError(
-                f"classifier: expected {labels} outputs, one for each label of the rows, got {width}",
-                hint="train it on rows with the same labels as the pair's",
-            )
 
     @cached_property
     def labels_known(self) -> int:
@@ -96,6 +90,8 @@ class GanProblem:
     @cached_property
     def forgotten(self) -> tuple[int, ...]:
         """Labels of which no row stays, where the forget rows are whole classes; empty for single items."""
+        if self.rows.labels.is_floating_point():
+            return ()  # targets, not classes
         gone, kept = (set(self.rows.labels[torch.as_tensor(at)].tolist()) for at in (self.forget, self.retain))
         return tuple(sorted(gone)) if not gone & kept else ()
 
@@ -126,6 +122,28 @@ class GanProblem:
                 hint="GanProblem(..., classifier=model), or a recipe that names one",
             )
         return self.classifier
+
+
+def check_labels_known(problem: GanProblem, classifier: nn.Module) -> None:
+    """A classifier has one output for each label of the rows.
+
+    Raises:
+        ShapeError: it has another number.
+    """
+    width = predict(classifier, problem.rows, np.arange(1)).shape[-1]
+    if width != problem.labels_known:
+        raise ShapeError(
+            f"classifier: expected {problem.labels_known} outputs, one for each label of the rows, got {width}",
+            hint="train it on rows with the same labels as the pair's",
+        )
+
+
+def private(problem: GanProblem) -> GanProblem:
+    """The same problem with nets of its own, which a method may move to a device and set to any mode."""
+    own = copy(problem)  # checked already
+    object.__setattr__(own, "original", problem.original.copy().eval())
+    object.__setattr__(own, "classifier", deepcopy(problem.classifier))
+    return own
 
 
 def half(row_id: str) -> int:

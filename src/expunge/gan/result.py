@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -19,10 +19,11 @@ from expunge.gan.measures import MEASURES, Numbers, Yardstick, quick, shown
 from expunge.gan.methods.method import UnlearnedPair
 from expunge.gan.pair import Pair, drawn
 from expunge.gan.problem import GanProblem
-from expunge.gan.verdict import FORGETTING, Scored, auc_error, controls, decided, scored
+from expunge.gan.verdict import FORGETTING, Scored, auc_error, scored, share_error, verdict
 from expunge.gan.work import measured
 from expunge.store import Store
 from expunge.training import Cost, Progress, silent
+from expunge.training.stream import cut
 
 Json = dict[str, Any]
 SCHEMA = 1
@@ -32,11 +33,9 @@ BASELINES = ("finetune, same visits",)
 """What stands beside the methods in every result."""
 GRID = 60
 """Pictures in a grid: whole turns of ten labels, where a generator is asked for labels."""
-SWAPS = 10
+MOST_SWAPS = 10
 """Substituted latents that are shown."""
 LIMITS = (
-    "the generator was attacked by its pictures and by latent search, the discriminator by its scores: no other attack "
-    "was tried",
     "the classifier that measures is of the same kind as the one that a method may use, trained with another seed",
     "near duplicates of forget rows that stay in retain are in gold too",
     "what pixels are scaled by was fixed on all training rows, for gold too",
@@ -98,11 +97,10 @@ def audit_pairs(
         progress("measure pairs", done + 1, len(pairs))
     original, golds, ours = numbers[0], numbers[1 : len(gold) + 1], numbers[len(gold) + 1 :]
     judged = _judged(original)
-    table = scored(original, golds, errors=_errors(stick), judged=judged)
+    table = scored(original, golds, errors=_errors(stick, golds), judged=judged)
     by_name = {one.name: values for one, values in zip(candidates, ours, strict=True)}
-    state, reasons = decided(table, ours[0])
-    checks = controls(table, original, golds)
     first = candidates[0]
+    state, reasons, checks = verdict(table, original, golds, ours[0])
     return {
         "schema": SCHEMA,
         "kind": KIND,
@@ -116,6 +114,7 @@ def audit_pairs(
         },
         "seed": asked.seed,
         "problem": _problem(problem, stick),
+        "settings": asdict(stick.settings),
         "features": stick.judge.words(stick.reference.shape[1]),
         "drawn": stick.pictures,
         "verdict": {"state": state, "reasons": reasons, "controls": checks},
@@ -126,7 +125,7 @@ def audit_pairs(
         "swaps": _swaps(problem, first) if asked.rows_shown else [],
         "timeline": _timeline(stick, first, table),
         "curve": _curve(candidates, by_name, gold, judged),
-        "statements": _statements(table, first, by_name[first.name], gold),
+        "statements": _statements(table, first, by_name[first.name], gold, steps_of(problem)),
         "limits": _limits(stick),
     }
 
@@ -141,12 +140,14 @@ def _judged(numbers: Numbers) -> list[str]:
     return [name for name in names if not (name == "discriminator_auc" and "class_share" in numbers)]
 
 
-def _errors(stick: Yardstick) -> dict[str, float]:
-    """Standard error of each attack's AUC."""
+def _errors(stick: Yardstick, golds: Sequence[Numbers]) -> dict[str, float]:
+    """Standard error of each attack's AUC and of the class's share, from the rows and pictures behind them."""
     forget, searched = len(stick.problem.forget), stick.settings.searched
     found = {"discriminator_auc": auc_error(forget, len(stick.unseen))}
     if stick.same is not None:
         found["discriminator_auc_same_class"] = auc_error(forget, len(stick.same))
+        share = float(np.mean([one["class_share"] for one in golds]))
+        found["class_share"] = share_error(share, stick.pictures)
     elif searched:
         found["reconstruction_auc"] = auc_error(min(forget, searched), min(len(stick.unseen), searched))
     return found
@@ -166,6 +167,7 @@ def _problem(problem: GanProblem, stick: Yardstick) -> Json:
             "forget": len(problem.forget),
             "retain": len(problem.retain),
             "unseen": len(stick.unseen),
+            **({"unseen of the class": len(stick.same)} if stick.same is not None else {}),
             "test": len(stick.stays),
         },
     }
@@ -184,6 +186,7 @@ def _line(one: Scored, by_name: Mapping[str, Numbers]) -> Json:
         "gold": one.gold,
         "interval": [one.low, one.high],
         "null": one.null,
+        "error": one.error or None,
         "power": one.power,
         "values": {name: values.get(one.name) for name, values in by_name.items()},
     }
@@ -203,6 +206,8 @@ def _entry(one: Candidate, gold: Sequence[TrainedPair]) -> Json:
             "share": made.cost.visits / whole["visits"],
             "ratio": whole["seconds"] / made.cost.seconds if made.cost.seconds > 0 else None,
             "by_net": by_net(made.cost),
+            "steps": made.steps,
+            "threads": made.cost.threads,
         },
     }
 
@@ -229,6 +234,7 @@ def _median(gold: Sequence[TrainedPair]) -> Json:
     return {
         "visits": float(np.median([one.cost.visits for one in gold])),
         "seconds": float(np.median([one.cost.seconds for one in gold])),
+        "threads": gold[0].cost.threads,
     }
 
 
@@ -236,11 +242,12 @@ def _grids(stick: Yardstick, gold: Sequence[TrainedPair], candidates: Sequence[C
     pairs = {"original": stick.problem.original, "gold": gold[0].pair}
     pairs |= {one.name: one.made.pair for one in candidates}
     count = min(GRID, stick.pictures)
-    grids = []
-    for name, pair in pairs.items():
-        pictures = thumbnails(shown(stick, pair, count=count), np.arange(count))
-        grids += [{"name": name, "pictures": pictures}] if pictures else []
-    return grids
+    every = torch.cat([shown(stick, pair, count=count) for pair in pairs.values()])
+    pictures = thumbnails(_rows(every), np.arange(len(every)))  # all at once: one scale of grey for all of them
+    cuts = range(0, len(pictures), count)
+    return [
+        {"name": name, "pictures": pictures[at : at + count]} for name, at in zip(pairs, cuts, strict=bool(pictures))
+    ]
 
 
 def _swaps(problem: GanProblem, one: Candidate) -> list[Json]:
@@ -248,7 +255,7 @@ def _swaps(problem: GanProblem, one: Candidate) -> list[Json]:
     z, labels, wanted = one.made.swaps
     if z is None or wanted is None or not len(z):
         return []
-    z, y, wanted = z[:SWAPS], None if labels is None else labels[:SWAPS], wanted[:SWAPS]
+    z, y, wanted = z[:MOST_SWAPS], None if labels is None else labels[:MOST_SWAPS], wanted[:MOST_SWAPS]
     before, after = (drawn(pair.generator, z, y) for pair in (problem.original, one.made.pair))
     pictures = thumbnails(_rows(torch.cat([before, wanted.cpu(), after])), np.arange(3 * len(z)))
     parts = [pictures[at : at + len(z)] for at in range(0, len(pictures), len(z))]
@@ -290,7 +297,14 @@ def _curve(
     ]
 
 
-def _statements(table: Sequence[Scored], one: Candidate, values: Numbers, gold: Sequence[TrainedPair]) -> list[Json]:
+def steps_of(problem: GanProblem) -> int:
+    """Steps of one gold's training."""
+    return problem.recipe.epochs * len(cut(problem.retain, problem.recipe.batch_size))
+
+
+def _statements(
+    table: Sequence[Scored], one: Candidate, values: Numbers, gold: Sequence[TrainedPair], steps: int
+) -> list[Json]:
     """What the room's own goals say of the first candidate, each with both numbers."""
     by_name, said = {line.name: line for line in table}, []
     for name in FORGETTING:
@@ -298,7 +312,10 @@ def _statements(table: Sequence[Scored], one: Candidate, values: Numbers, gold: 
             continue  # where there was nothing to forget, nothing was achieved
         ours = abs(values[name] - 0.5)
         theirs = float(np.mean([abs(value - 0.5) for value in by_name[name].gold]))
-        text = f"{MEASURES[name].title}, both sides: {ours:.3f} from one half, gold {theirs:.3f} (at most 0.05 more)"
+        text = (
+            f"{MEASURES[name].title}, both sides: {ours:.3f} from one half, gold {theirs:.3f} (at most 0.05 more); "
+            f"{values[name] - by_name[name].mean:+.3f} from gold's mean"
+        )
         said.append({"text": text, "holds": ours <= theirs + 0.05})
     if "class_share" in by_name and by_name["class_share"].power:
         mean = float(np.mean(by_name["class_share"].gold))
@@ -309,7 +326,13 @@ def _statements(table: Sequence[Scored], one: Candidate, values: Numbers, gold: 
     whole, cost = _median(gold), one.made.cost
     visits = whole["visits"] / cost.visits if cost.visits else float("inf")
     seconds = whole["seconds"] / cost.seconds if cost.seconds else float("inf")
-    text = f"gold took {visits:.1f} times the visits and {seconds:.1f} times the seconds (at least 10)"
+    text = (
+        f"gold took {visits:.1f} times the visits and {seconds:.1f} times the seconds (at least 10): {steps:,} steps "
+        f"on {whole['threads']} threads against {one.made.steps:,} on {cost.threads}"
+    )
+    if "classifier_seconds" in one.made.notes:
+        both = whole["seconds"] / (cost.seconds + one.made.notes["classifier_seconds"])
+        text += f"; with the classifier that finds the class, trained once for all requests, {both:.1f} times"
     said.append({"text": text, "holds": min(visits, seconds) >= 10})
     if "downstream_accuracy" in values:
         theirs = float(np.mean(by_name["downstream_accuracy"].gold))
@@ -321,6 +344,17 @@ def _statements(table: Sequence[Scored], one: Candidate, values: Numbers, gold: 
 
 def _limits(stick: Yardstick) -> list[str]:
     limits, n, width = list(LIMITS), stick.pictures, stick.reference.shape[1]
+    searched = bool(stick.settings.searched) and not stick.problem.forgotten
+    limits.insert(
+        0,
+        f"the generator was looked at by its pictures{' and by latent search' if searched else ' alone'}, the "
+        "discriminator by its scores: no other attack was tried",
+    )
+    if stick.problem.forgotten:
+        limits.append(
+            "what the discriminator says of the forgotten class as a whole is shown and not judged: whoever gets the "
+            "discriminator may see from it which class went"
+        )
     if n < FEW:
         limits.append(f"distances rest on {n} pictures: compare them within this page alone")
     if n <= width:

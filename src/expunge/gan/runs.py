@@ -1,7 +1,10 @@
 """Run folders of pairs: an original or an unlearned pair on disk, with all that is needed to go on from there.
 
 gan-run        recipe, data set, seed, cost            weights: generator, discriminator
-gan-unlearned  parent, forget set, method, cost        weights: the same, and after some of the method's own steps
+gan-unlearned  parent, forget set, method, cost        weights: the same           arrays: forget
+
+The pair after some of a method's own steps, and latents that drew what had to go, would give that away: they are kept
+in the store for the audit, never in the folder of the unlearned pair, which somebody may hand out.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import cast
 import torch
 
 from expunge.data import ForgetSet, Indices, Splits, load
-from expunge.errors import NeedsError, StoreError
+from expunge.errors import ConfigError, NeedsError, StoreError
 from expunge.gan.fit import fit_pair
 from expunge.gan.judge import Judge, extractor_of
 from expunge.gan.methods.method import GanMethod, UnlearnedPair
@@ -26,7 +29,7 @@ from expunge.gan.result import Candidate
 from expunge.gan.run import Swaps
 from expunge.gan.work import classifier_for
 from expunge.runs import check_new, fingerprints
-from expunge.store import Contents, Folder, Store, read, write
+from expunge.store import Contents, Store, key_of, read, write
 from expunge.store.folder import MANIFEST, file_hash
 from expunge.training import Cost, Progress, Recipe, input_shape, silent
 from expunge.training.recipes import recipe as find_recipe
@@ -35,7 +38,9 @@ RUN = "gan-run"
 UNLEARNED = "gan-unlearned"
 KEPT_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Steps of a method after which its pair is kept, for the measures over time."""
-SWAPS = ("swap-latents", "swap-labels", "swap-pictures")
+WAY = "gan-way"
+"""Of the store's folders that hold what a method passed through."""
+SWAP_STEMS = ("swap-latents", "swap-labels", "swap-pictures")
 """Stems of the arrays that show what a method put in the place of what had to go."""
 
 
@@ -51,16 +56,21 @@ class GanRunFolder:
     cost: Cost
 
     def problem(
-        self, forget: ForgetSet | Indices, *, store: Store | None = None, progress: Progress = silent
+        self,
+        forget: ForgetSet | Indices,
+        *,
+        store: Store | None = None,
+        forget_set: ForgetSet | None = None,
+        progress: Progress = silent,
     ) -> GanProblem:
         """The problem of forgetting from this pair; with a store, its classifier is found there or trained.
 
         Raises:
             NeedsError: the recipe names no classifier, and a store was given.
         """
-        splits, classifier = self.splits, None
+        splits, looks = self.splits, None
         if store is not None:
-            classifier = classifier_for(
+            looks = classifier_for(
                 self.measuring(), splits.train, "method", seed=self.seed, store=store, progress=progress
             )
         return GanProblem(
@@ -70,7 +80,9 @@ class GanRunFolder:
             holdout=splits.holdout,
             test=splits.test,
             original=self.pair,
-            classifier=classifier,
+            classifier=None if looks is None else looks.model,
+            classifier_cost=None if looks is None else looks.cost,
+            forget_set=forget_set,
         )
 
     def measuring(self) -> Recipe:
@@ -84,7 +96,7 @@ class GanRunFolder:
     def judge(self, *, seed: int, store: Store, features: str = "", progress: Progress = silent) -> Judge:
         """The classifier of the audit, with a person's own features where `features` names them."""
         recipe = self.measuring()
-        model = classifier_for(recipe, self.splits.train, "audit", seed=seed, store=store, progress=progress)
+        model = classifier_for(recipe, self.splits.train, "audit", seed=seed, store=store, progress=progress).model
         if not features:
             return Judge(model, recipe)
         path = Path(features.rpartition(":")[0])
@@ -169,17 +181,20 @@ def forget_gan_run(
     *,
     seed: int = 0,
     device: str = "cpu",
+    store: Store | None = None,
     progress: Progress = silent,
 ) -> UnlearnedPair:
-    """Unlearn a run's pair and keep the result in the folder `out`.
+    """Unlearn a run's pair and keep the result in the folder `out`; what it passed through goes to the store.
 
     Raises:
+        ConfigError: the problem's rows have no text form.
         StoreError: `out` is taken, or cannot be made.
     """
     check_new(out)
-    made, steps = watched(method, problem, seed=seed, device=device, progress=progress)
     asked = problem.forget_set
-    assert asked is not None  # a command names it
+    if asked is None:
+        raise ConfigError("forget: expected rows in text form, such as class:3, to write down what was asked")
+    made, steps = watched(method, problem, seed=seed, device=device, progress=progress)
     facts = {
         "parent": os.path.relpath(parent.path.resolve(), out.parent.resolve()),
         "parent_manifest": file_hash(parent.path / MANIFEST),
@@ -188,15 +203,21 @@ def forget_gan_run(
         "settings": made.settings,
         "seed": seed,
         "cost": made.cost.to_dict(),
+        "steps": made.steps,
         "notes": made.notes,
-        "steps": sorted(steps),
+        "way": "" if store is None else _keep_way(made, steps, store),
     }
-    weights = dict(made.pair.weights())
-    for step, pair in steps.items():
-        weights |= {f"step-{step}-{stem}": state for stem, state in pair.weights().items()}
-    arrays = {stem: tensor.numpy() for stem, tensor in zip(SWAPS, made.swaps, strict=True) if tensor is not None}
-    write(out, Contents(UNLEARNED, facts, weights, {"forget": problem.forget, **arrays}))
+    write(out, Contents(UNLEARNED, facts, made.pair.weights(), {"forget": problem.forget}))
     return made
+
+
+def _keep_way(made: UnlearnedPair, steps: dict[int, Pair], store: Store) -> str:
+    """Keep what a method passed through; returns its key."""
+    key = key_of({"pair": made.pair.hash(), "method": made.method, "settings": made.settings, "seed": made.seed})
+    weights = {f"step-{step}-{stem}": state for step, pair in steps.items() for stem, state in pair.weights().items()}
+    arrays = {stem: tensor.numpy() for stem, tensor in zip(SWAP_STEMS, made.swaps, strict=True) if tensor is not None}
+    store.put(key, Contents(WAY, {"steps": sorted(steps)}, weights, arrays))
+    return key
 
 
 def watched(
@@ -212,8 +233,8 @@ def watched(
     return method.run(problem, seed=seed, device=device, progress=progress, watch=look), steps
 
 
-def open_gan_unlearned(path: Path, *, data: Path | None = None) -> GanUnlearnedFolder:
-    """The unlearned pair in a folder, with its original.
+def open_gan_unlearned(path: Path, *, data: Path | None = None, store: Store | None = None) -> GanUnlearnedFolder:
+    """The unlearned pair in a folder, with its original, and with what its method passed through where a store has it.
 
     Raises:
         StoreError: damaged, or its original is gone or another one.
@@ -225,25 +246,31 @@ def open_gan_unlearned(path: Path, *, data: Path | None = None) -> GanUnlearnedF
     if file_hash(origin / MANIFEST) != facts["parent_manifest"]:
         raise StoreError(f"{origin}: not the run that {path} was unlearned from", hint="run `expunge forget` again")
     parent = open_gan_run(origin, data=data)
-    problem = parent.problem(ForgetSet(facts["forget"]["text"], facts["forget"]["seed"]))
+    asked = ForgetSet(facts["forget"]["text"], facts["forget"]["seed"])
+    problem = parent.problem(folder.array("forget"), forget_set=asked)  # a file that was named may have changed
     shape = input_shape(parent.splits.train)
-    cost = Cost.from_dict(facts["cost"])
+    steps, swaps = _way(parent, facts["way"], store, shape)
     made = UnlearnedPair(
-        parent.recipe.fresh(shape, seed=0).loaded(folder),
-        facts["method"],
-        facts["settings"],
-        facts["seed"],
-        cost,
-        [],
-        facts["notes"],
-        _swaps(folder),
+        pair=parent.recipe.fresh(shape, seed=0).loaded(folder),
+        method=facts["method"],
+        settings=facts["settings"],
+        seed=facts["seed"],
+        cost=Cost.from_dict(facts["cost"]),
+        history=[],
+        notes=facts["notes"],
+        steps=facts["steps"],
+        swaps=swaps,
     )
-    steps = {step: parent.recipe.fresh(shape, seed=0).loaded(folder, f"step-{step}-") for step in facts["steps"]}
     return GanUnlearnedFolder(path, parent, problem, Candidate(name=facts["method"], made=made, steps=steps))
 
 
-def _swaps(folder: Folder) -> Swaps:
+def _way(parent: GanRunFolder, key: str, store: Store | None, shape: tuple[int, ...]) -> tuple[dict[int, Pair], Swaps]:
+    """What `_keep_way` kept; nothing where that store does not hold it."""
+    if store is None or not key or not store.has(WAY, key):
+        return {}, (None, None, None)
+    folder = store.get(WAY, key)
+    steps = {step: parent.recipe.fresh(shape, seed=0).loaded(folder, f"step-{step}-") for step in folder.facts["steps"]}
     z, y, pictures = (
-        torch.from_numpy(folder.array(stem)) if f"{stem}.npy" in folder.hashes else None for stem in SWAPS
+        torch.from_numpy(folder.array(stem)) if f"{stem}.npy" in folder.hashes else None for stem in SWAP_STEMS
     )
-    return z, y, pictures
+    return steps, (z, y, pictures)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from expunge.data import Indices, Rows
 from expunge.fleet import Executor, fetch, shelve
@@ -17,7 +17,7 @@ from expunge.gan.pair import Pair
 from expunge.gan.recipe import GanRecipe
 from expunge.seeds import derive
 from expunge.store import Contents, Store, key_of
-from expunge.training import Progress, Recipe, fit, input_shape, silent, weights_hash
+from expunge.training import Cost, Progress, Recipe, Trained, fit, input_shape, silent, weights_hash
 
 CLASSIFIER = "gan-classifier"
 NUMBERS = "gan-numbers"
@@ -77,7 +77,7 @@ def same_pairs(
     return [fit_pair(recipe, rows, at, seed=seed, store=store) for seed in seeds]
 
 
-def classifier_for(recipe: Recipe, rows: Rows, role: str, *, seed: int, store: Store, progress: Progress) -> nn.Module:
+def classifier_for(recipe: Recipe, rows: Rows, role: str, *, seed: int, store: Store, progress: Progress) -> Trained:
     """The classifier of one role, trained on all of `rows` once and then taken from the store.
 
     Args:
@@ -91,11 +91,13 @@ def classifier_for(recipe: Recipe, rows: Rows, role: str, *, seed: int, store: S
     own = derive(seed, f"gan classifier/{role}")
     key = key_of({"recipe": recipe.fingerprint(), "rows": rows.fingerprint, "seed": own})
     if store.has(CLASSIFIER, key):
-        return store.get(CLASSIFIER, key).load_into(recipe.fresh(input_shape(rows), seed=0), "weights")
+        folder = store.get(CLASSIFIER, key)
+        model = folder.load_into(recipe.fresh(input_shape(rows), seed=0), "weights")
+        return Trained(model, Cost.from_dict(folder.facts["cost"]), [])
     trained = fit(recipe, rows, seed=own, progress=progress)
     facts = {"recipe": recipe.to_dict(), "role": role, "cost": trained.cost.to_dict()}
     store.put(key, Contents(CLASSIFIER, facts, {"weights": trained.model.state_dict()}))
-    return trained.model
+    return trained
 
 
 def measured(stick: Yardstick, pair: Pair, store: Store | None) -> Numbers:
@@ -112,6 +114,7 @@ def measured(stick: Yardstick, pair: Pair, store: Store | None) -> Numbers:
             "downstream": stick.judge.recipe.fingerprint(),
             "features": stick.judge.extractor_name,
             "settings": asdict(stick.settings),
+            "expunge": version("expunge"),
         }
     )
     if not store.has(NUMBERS, key):

@@ -15,8 +15,8 @@ from expunge.report.words import STATES
 TEMPLATE = "gan.html.j2"
 MODES = {"item": "single rows", "class": "whole classes"}
 MEANINGS = {
-    "pass": "Every judged measure on which original and gold differ lies where one more gold would, and no quality "
-    "is worse than gold's. This is statistical evidence under these measures.",
+    "pass": "Every judged measure on which original and gold differ lies where one more gold would, and so does "
+    "quality, or on its good side. This is statistical evidence under these measures.",
     "fail": "A judged measure lies where one more gold would not; the reasons say which.",
     "inconclusive": STATES["inconclusive"].meaning,
     "measured": "Measures were taken; nothing was judged, so there is no pass or fail.",

@@ -42,6 +42,12 @@ def test_label_of_a_class_is_zero_and_a_given_label_is_taken():
     assert Cascade(label=0.4).wanted_label(problem("random:9"), GanRun(0)) == 0.4
 
 
+def test_label_of_a_class_is_that_of_unseen_rows_where_the_pair_knows_labels():
+    one = problem("class:3", of=CONDITIONAL)
+    expected = judged(original(CONDITIONAL).discriminator, one.holdout, one.for_label).sigmoid().mean()
+    assert Cascade().wanted_label(one, GanRun(0)) == pytest.approx(float(expected))
+
+
 def test_label_zero_on_items_turns_the_attack_round():
     one = problem("random:20")
     made = Cascade(steps=60, label=0.0, search_steps=5).run(one, seed=0).pair
@@ -92,6 +98,33 @@ def test_rows_that_the_search_misses_are_left_out_and_counted():
     assert "only the discriminator unlearns" in made.notes["warning"]
     assert "generator/substitute" not in made.cost.backward
     assert made.cost.backward["discriminator/forget"] > 0
+
+
+def test_a_search_that_misses_some_rows_skips_those_alone():
+    one = problem("random:30")
+    run = GanRun(0)
+    z, _, pictures = Cascade(search_steps=60, most_error=0.5).substitution(one, run)
+    assert 0 < run.notes["rows_not_found"] < 30
+    assert len(z) == len(pictures) == 30 - run.notes["rows_not_found"]
+    assert "warning" not in run.notes
+
+
+def test_a_frozen_original_and_any_mode_are_left_as_they_were():
+    frozen = original().copy()
+    for net in (frozen.generator, frozen.discriminator):
+        net.requires_grad_(False).train()
+    Cascade(**QUICK).run(problem("random:9", original=frozen), seed=0)
+    assert not any(p.requires_grad for p in frozen.generator.parameters())
+    assert frozen.generator.training
+    assert frozen.discriminator.training
+
+
+def test_where_the_generator_draws_its_substitutes_already_nothing_pulls():
+    one = problem("class:3")
+    z, _, _ = Cascade(latents=10).substitution(one, GanRun(0))
+    net = original().copy().generator
+    (net(z) - drawn(net, z)).square().mean().backward()
+    assert all(float(p.grad.abs().max()) == 0 for p in net.parameters())
 
 
 def test_substitutes_are_kept_to_be_shown():

@@ -2,7 +2,7 @@
 
 Source:     Tiwary, Guha, Panda, Prathosh, "Adapt then Unlearn", TMLR; arXiv:2309.14054. Reconstruction on small pairs.
 Objective:  1. `copies` times, from the original G0: ordinary training on D_f with a penalty
-                   lam * mean_i F_i (w_i - w0_i)^2            F -> diagonal Fisher of the original, lam -> penalty
+                   lam * sum_i F_i (w_i - w0_i)^2            F -> diagonal Fisher of the original, lam -> penalty
             2. from G0: ordinary training on D_r with the repulsion of every adapted copy w_a, where
                    d = sum (w - w_a)^2 / sum (w0 - w_a)^2:
                    exp  100 * exp(-d / a)      l2  -d / a      reciprocal  1 / (a * d)          a -> scale
@@ -60,10 +60,10 @@ class AdaptThenUnlearn(GanMethod):
     """Latents behind the Fisher information, >= 1. (ours)"""
     repulsion: str = "exp"
     """"exp", "l2" or "reciprocal"."""
-    gamma: float = 1.2
-    """Weight of the repulsion, >= 0. (code: atriguha/Adapt_Unlearn, MNIST)"""
-    scale: float = 1.0
-    """a > 0, in units of the original's squared distance to a copy. (ours)"""
+    gamma: float = 1.0
+    """Weight of the repulsion, >= 0. (ours)"""
+    scale: float = 0.83
+    """a > 0, in units of the original's squared distance to a copy. (code: atriguha/Adapt_Unlearn, MNIST: 1 / 1.2)"""
     most: float = 4.0
     """Squared distance at which "l2" stops, > 0, in the same units. (ours)"""
     lr: float | None = None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from expunge.errors import NeedsError
 from expunge.gan.pair import Pair
-from expunge.gan.problem import GanProblem
+from expunge.gan.problem import GanProblem, private
 from expunge.gan.run import GanRun, Swaps, Watch, unwatched
 from expunge.training import Cost, Progress, silent
 
@@ -31,6 +31,8 @@ class UnlearnedPair:
     history: list[float]
     notes: dict[str, Any]
     """What the method found out on the way, such as how many rows its latent search missed."""
+    steps: int = 0
+    """Steps that it took, of whatever kind it takes."""
     swaps: Swaps = (None, None, None)
     """Some latents that drew what had to go, their labels, and what shall be drawn instead."""
 
@@ -102,6 +104,11 @@ class GanMethod(ABC):
                 hint="`expunge recipes` lists the conditional ones",
             )
         run = GanRun(seed, problem.recipe.batch_size, device, label=self.name(), progress=progress, watch=watch)
-        pair = self.unlearn(problem, run).to("cpu").eval()
+        pair = self.unlearn(private(problem), run).to("cpu").eval()
         cost, notes = run.meter.cost(), dict(run.notes)
-        return UnlearnedPair(pair, self.name(), self.settings(), seed, cost, run.history, notes, run.swaps)
+        if self.looks(problem.kind) and problem.classifier_cost is not None:
+            once = problem.classifier_cost
+            notes |= {"classifier_seconds": once.seconds, "classifier_visits": once.visits}
+        return UnlearnedPair(
+            pair, self.name(), self.settings(), seed, cost, run.history, notes, len(run.history), run.swaps
+        )

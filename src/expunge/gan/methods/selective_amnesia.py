@@ -41,7 +41,7 @@ class SelectiveAmnesia(GanMethod):
     """A surrogate for the forgotten label, replay and a Fisher penalty for the others."""
 
     paper: ClassVar = "arXiv:2305.10120"
-    needs: ClassVar = frozenset({"labels"})
+    needs: ClassVar = frozenset({"labels", "retain"})  # retain rows for the surrogate "mean" alone
     forget_kinds: ClassVar = frozenset({"class"})
     status: ClassVar = "reconstruction"
 
