@@ -186,9 +186,11 @@ def gan_summary(results: Sequence[Json]) -> list[dict[str, Any]]:
                 "name": name,
                 "results": len(costs) or len(results),
                 "share": float(np.mean([cost["share"] for cost in costs])) if costs else None,
-                "ratio": float(np.mean([cost["ratio"] or 0.0 for cost in costs])) if costs else None,
+                "ratio": float(np.mean(ratios))
+                if (ratios := [cost["ratio"] for cost in costs if cost["ratio"]])
+                else None,
                 "measures": {
-                    shown: _mean(found)
+                    shown: _mean(found, alone=name == "gold")
                     for shown in SHOWN
                     if (found := [pair for result in results for pair in _values(result, shown, name)])
                 },
@@ -207,10 +209,11 @@ def _values(result: Json, shown: str, name: str) -> list[tuple[Json, float]]:
     return []
 
 
-def _mean(found: Sequence[tuple[Json, float]]) -> dict[str, Any]:
+def _mean(found: Sequence[tuple[Json, float]], *, alone: bool) -> dict[str, Any]:
+    """Mean and its standard error; `alone` where several results share the same pairs, so that none can be told."""
     values = np.array([value for _, value in found])
     return {
         "mean": float(values.mean()),
-        "error": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None,
+        "error": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 and not alone else None,
         "outside": float(np.mean([outside(measure, value) for measure, value in found])),
     }

@@ -235,7 +235,7 @@ def _cells(line: dict[str, Any], names: Sequence[str]) -> list[str]:
         cells.append("-" if one is None else f"{one['mean']:.3f}{error} ({one['outside']:.0%})")
     if line["share"] is None:
         return [*cells, "-", "-"]
-    return [*cells, f"{line['share']:.1%}", f"{line['ratio']:.1f}"]
+    return [*cells, f"{line['share']:.1%}", "-" if line["ratio"] is None else f"{line['ratio']:.1f}"]
 
 
 def _place(folder: Path, suite: GanSuite, forget: ForgetSet, at: int) -> Path:
