@@ -24,7 +24,7 @@ from expunge.cli import COMMANDS, app
 from expunge.cli.flags import described
 from expunge.cli.listings import COST, ESTIMATOR_HEADINGS, estimator_cells, measure_cells, setting_of, summary
 from expunge.gan import distances, verdict
-from expunge.gan.measures import MEASURES as GAN_MEASURES
+from expunge.gan.measure_table import MEASURES as GAN_MEASURES
 from expunge.gan.methods import GAN_METHODS, GanMethod
 from expunge.methods import METHODS, Method
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from expunge.errors import ConfigError, NeedsError, ShapeError
 from expunge.gan.judge import Judge
-from expunge.gan.measures import MEASURES, Settings, drawn_from, measure, quick, shown, yardstick
+from expunge.gan.measure_table import MEASURES
+from expunge.gan.measures import Settings, drawn_from, measure, quick, shown, yardstick
 from expunge.gan.nets import Discriminator, Generator
 from expunge.gan.pair import Pair, drawn, judged
 from expunge.training.recipes import recipe

@@ -6,7 +6,7 @@ from scipy.stats import t as student
 
 from expunge.audit.population_attack import auc
 from expunge.errors import NeedsError
-from expunge.gan.measures import MEASURES
+from expunge.gan.measure_table import MEASURES
 from expunge.gan.verdict import auc_error, controls, decided, scored, share_error, verdict
 
 NAMES = ("discriminator_auc", "frechet")

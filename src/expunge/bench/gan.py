@@ -17,9 +17,11 @@ from expunge.data import ForgetSet, load
 from expunge.errors import DivergedError, ProblemError
 from expunge.fleet import Executor, Here, role_seeds
 from expunge.gan.audit import baseline
+from expunge.gan.candidate import Candidate
 from expunge.gan.fit import fit_pair
-from expunge.gan.measures import MEASURES, yardstick
-from expunge.gan.result import Asked, Candidate, Json, audit_pairs
+from expunge.gan.measure_table import MEASURES
+from expunge.gan.measures import yardstick
+from expunge.gan.result import Asked, Json, audit_pairs
 from expunge.gan.runs import GanRunFolder, watched
 from expunge.gan.work import same_pairs
 from expunge.problem import checked_forget

@@ -9,11 +9,11 @@ from typing import Any
 from expunge.bench.suite import fits, suite_text
 from expunge.data import ForgetSet
 from expunge.errors import ConfigError, check
+from expunge.gan.candidate import BASELINES
 from expunge.gan.measures import Settings
 from expunge.gan.methods import GanMethod, gan_method
 from expunge.gan.recipe import GanRecipe
 from expunge.gan.recipes import any_recipe
-from expunge.gan.result import BASELINES
 
 KEYS: dict[str, tuple[type, type | None]] = {
     "recipe": (str, None),

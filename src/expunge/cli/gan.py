@@ -20,7 +20,8 @@ from expunge.gan.audit import GOLD, audit_run
 from expunge.gan.duel import VISITS
 from expunge.gan.fit import KIND, training_key
 from expunge.gan.judge import extractor_of
-from expunge.gan.measures import MEASURES, Settings
+from expunge.gan.measure_table import MEASURES
+from expunge.gan.measures import Settings
 from expunge.gan.methods import gan_method
 from expunge.gan.recipe import GanRecipe
 from expunge.gan.runs import forget_gan_run, open_gan_run, open_gan_unlearned, train_gan_run

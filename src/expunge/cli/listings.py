@@ -15,7 +15,7 @@ from expunge.cli.flags import described
 from expunge.cli.output import Json, out, show, table
 from expunge.data import DATASETS
 from expunge.errors import unknown
-from expunge.gan.measures import MEASURES as GAN_MEASURES
+from expunge.gan.measure_table import MEASURES as GAN_MEASURES
 from expunge.gan.methods import GAN_METHODS, GanMethod
 from expunge.gan.recipes import GAN_RECIPES, any_recipe
 from expunge.gan.recipes import MEASURED as GAN_MEASURED

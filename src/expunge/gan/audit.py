@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expunge.fleet import Executor
+from expunge.gan.candidate import BASELINES, Candidate
 from expunge.gan.duel import VISITS
 from expunge.gan.measures import Settings, yardstick
 from expunge.gan.methods import GAN_METHODS
 from expunge.gan.methods.method import UnlearnedPair
 from expunge.gan.problem import GanProblem
-from expunge.gan.result import BASELINES, Asked, Candidate, Json, audit_pairs
+from expunge.gan.result import Asked, Json, audit_pairs
 from expunge.gan.runs import GanUnlearnedFolder
 from expunge.gan.work import same_pairs
 from expunge.seeds import derive

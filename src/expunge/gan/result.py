@@ -5,36 +5,29 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 
-from expunge.data import MemoryRows
-from expunge.data.thumbnails import thumbnails
+from expunge.gan.candidate import Candidate, by_net, median_cost
 from expunge.gan.fit import TrainedPair
-from expunge.gan.measures import MEASURES, Numbers, Yardstick, quick, shown
-from expunge.gan.methods.method import UnlearnedPair
-from expunge.gan.pair import Pair, drawn
+from expunge.gan.gallery import grids, swaps
+from expunge.gan.goals import statements, steps_of
+from expunge.gan.measure_table import MEASURES
+from expunge.gan.measures import Numbers, Yardstick, quick
 from expunge.gan.problem import GanProblem
-from expunge.gan.verdict import FORGETTING, Scored, auc_error, scored, share_error, verdict
+from expunge.gan.verdict import Scored, auc_error, scored, share_error, verdict
 from expunge.gan.work import measured
 from expunge.store import Store
-from expunge.training import Cost, Progress, silent
-from expunge.training.stream import cut
+from expunge.training import Progress, silent
 
 Json = dict[str, Any]
 SCHEMA = 1
 KIND = "gan"
 PACKAGES = ("expunge", "torch", "numpy", "scipy", "scikit-learn")
-BASELINES = ("finetune, same visits",)
-"""What stands beside the methods in every result."""
-GRID = 60
-"""Pictures in a grid: whole turns of ten labels, where a generator is asked for labels."""
-MOST_SWAPS = 10
-"""Substituted latents that are shown."""
 LIMITS = (
     "the classifier that measures is of the same kind as the one that a method may use, trained with another seed",
     "near duplicates of forget rows that stay in retain are in gold too",
@@ -42,18 +35,6 @@ LIMITS = (
 )
 FEW = 2048
 """Pictures below which distances depend so much on their number that no figure from elsewhere compares."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One unlearned pair in an audit."""
-
-    name: str
-    made: UnlearnedPair
-    role: str = "method"
-    """"method" or "baseline"."""
-    steps: Mapping[int, Pair] = field(default_factory=dict)
-    """The pair after some of its own steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +101,12 @@ def audit_pairs(
         "verdict": {"state": state, "reasons": reasons, "controls": checks},
         "measures": [_line(one, by_name) for one in table],
         "entries": [_entry(one, gold) for one in candidates],
-        "gold_cost": _median(gold),
-        "grids": _grids(stick, gold, candidates),
-        "swaps": _swaps(problem, first) if asked.rows_shown else [],
+        "gold_cost": median_cost(gold),
+        "grids": grids(stick, gold, candidates),
+        "swaps": swaps(problem, first) if asked.rows_shown else [],
         "timeline": _timeline(stick, first, table),
         "curve": _curve(candidates, by_name, gold, judged),
-        "statements": _statements(table, first, by_name[first.name], gold, steps_of(problem)),
+        "statements": statements(table, first, by_name[first.name], gold, steps_of(problem)),
         "limits": _limits(stick),
     }
 
@@ -193,7 +174,7 @@ def _line(one: Scored, by_name: Mapping[str, Numbers]) -> Json:
 
 
 def _entry(one: Candidate, gold: Sequence[TrainedPair]) -> Json:
-    whole, made = _median(gold), one.made
+    whole, made = median_cost(gold), one.made
     return {
         "name": one.name,
         "label": one.name,
@@ -210,60 +191,6 @@ def _entry(one: Candidate, gold: Sequence[TrainedPair]) -> Json:
             "threads": made.cost.threads,
         },
     }
-
-
-def by_net(cost: Cost) -> dict[str, float]:
-    """Visits of each net: forward+backward ones, plus a third of the forward-only ones.
-
-    Example:
-        >>> by_net(Cost({"generator/fake": 3}, {"generator/fake": 2, "discriminator/fake": 5}, 0.0))
-        {'generator': 3.0, 'discriminator': 5.0}
-    """
-    nets = dict.fromkeys(role.partition("/")[0] for role in (*cost.forward, *cost.backward))
-    return {
-        net: Cost(
-            {role: n for role, n in cost.forward.items() if role.startswith(f"{net}/")},
-            {role: n for role, n in cost.backward.items() if role.startswith(f"{net}/")},
-            0.0,
-        ).visits
-        for net in nets
-    }
-
-
-def _median(gold: Sequence[TrainedPair]) -> Json:
-    return {
-        "visits": float(np.median([one.cost.visits for one in gold])),
-        "seconds": float(np.median([one.cost.seconds for one in gold])),
-        "threads": gold[0].cost.threads,
-    }
-
-
-def _grids(stick: Yardstick, gold: Sequence[TrainedPair], candidates: Sequence[Candidate]) -> list[Json]:
-    pairs = {"original": stick.problem.original, "gold": gold[0].pair}
-    pairs |= {one.name: one.made.pair for one in candidates}
-    count = min(GRID, stick.pictures)
-    every = torch.cat([shown(stick, pair, count=count) for pair in pairs.values()])
-    pictures = thumbnails(_rows(every), np.arange(len(every)))  # all at once: one scale of grey for all of them
-    cuts = range(0, len(pictures), count)
-    return [
-        {"name": name, "pictures": pictures[at : at + count]} for name, at in zip(pairs, cuts, strict=bool(pictures))
-    ]
-
-
-def _swaps(problem: GanProblem, one: Candidate) -> list[Json]:
-    """Pictures of the same latents before and after, and what was wanted between."""
-    z, labels, wanted = one.made.swaps
-    if z is None or wanted is None or not len(z):
-        return []
-    z, y, wanted = z[:MOST_SWAPS], None if labels is None else labels[:MOST_SWAPS], wanted[:MOST_SWAPS]
-    before, after = (drawn(pair.generator, z, y) for pair in (problem.original, one.made.pair))
-    pictures = thumbnails(_rows(torch.cat([before, wanted.cpu(), after])), np.arange(3 * len(z)))
-    parts = [pictures[at : at + len(z)] for at in range(0, len(pictures), len(z))]
-    return [{"before": a, "wanted": b, "after": c} for a, b, c in zip(*parts, strict=True)] if parts else []
-
-
-def _rows(x: torch.Tensor) -> MemoryRows:
-    return MemoryRows(x, torch.zeros(len(x)), ids=[str(i) for i in range(len(x))])
 
 
 def _timeline(stick: Yardstick, one: Candidate, table: Sequence[Scored]) -> Json:
@@ -286,7 +213,7 @@ def _curve(
     methods = [one.made.method for one in candidates]
     if len(set(methods)) == len(methods):
         return []
-    visits = _median(gold)["visits"]
+    visits = median_cost(gold)["visits"]
     return [
         {
             "name": one.made.method,
@@ -295,51 +222,6 @@ def _curve(
         }
         for one in candidates
     ]
-
-
-def steps_of(problem: GanProblem) -> int:
-    """Steps of one gold's training."""
-    return problem.recipe.epochs * len(cut(problem.retain, problem.recipe.batch_size))
-
-
-def _statements(
-    table: Sequence[Scored], one: Candidate, values: Numbers, gold: Sequence[TrainedPair], steps: int
-) -> list[Json]:
-    """What the room's own goals say of the first candidate, each with both numbers."""
-    by_name, said = {line.name: line for line in table}, []
-    for name in FORGETTING:
-        if name not in by_name or name == "class_share" or not by_name[name].power:
-            continue  # where there was nothing to forget, nothing was achieved
-        ours = abs(values[name] - 0.5)
-        theirs = float(np.mean([abs(value - 0.5) for value in by_name[name].gold]))
-        text = (
-            f"{MEASURES[name].title}, both sides: {ours:.3f} from one half, gold {theirs:.3f} (at most 0.05 more); "
-            f"{values[name] - by_name[name].mean:+.3f} from gold's mean"
-        )
-        said.append({"text": text, "holds": ours <= theirs + 0.05})
-    if "class_share" in by_name and by_name["class_share"].power:
-        mean = float(np.mean(by_name["class_share"].gold))
-        text = f"share of the class: {values['class_share']:.3f}, gold {mean:.3f} (at most 0.01)"
-        said.append({"text": text, "holds": values["class_share"] <= 0.01})
-    ratio = values["frechet"] / float(np.mean(by_name["frechet"].gold))
-    said.append({"text": f"Frechet distance: {ratio:.2f} of gold's (at most 1.15)", "holds": ratio <= 1.15})
-    whole, cost = _median(gold), one.made.cost
-    visits = whole["visits"] / cost.visits if cost.visits else float("inf")
-    seconds = whole["seconds"] / cost.seconds if cost.seconds else float("inf")
-    text = (
-        f"gold took {visits:.1f} times the visits and {seconds:.1f} times the seconds (at least 10): {steps:,} steps "
-        f"on {whole['threads']} threads against {one.made.steps:,} on {cost.threads}"
-    )
-    if "classifier_seconds" in one.made.notes:
-        both = whole["seconds"] / (cost.seconds + one.made.notes["classifier_seconds"])
-        text += f"; with the classifier that finds the class, trained once for all requests, {both:.1f} times"
-    said.append({"text": text, "holds": min(visits, seconds) >= 10})
-    if "downstream_accuracy" in values:
-        theirs = float(np.mean(by_name["downstream_accuracy"].gold))
-        ours = values["downstream_accuracy"]
-        text = f"downstream accuracy {ours:.3f}, with gold's pictures {theirs:.3f} (at most 0.01 below)"
-        said.append({"text": text, "holds": ours >= theirs - 0.01})
-    return said
 
 
 def _limits(stick: Yardstick) -> list[str]:

@@ -19,13 +19,13 @@ import torch
 
 from expunge.data import ForgetSet, Indices, Splits, load
 from expunge.errors import ConfigError, NeedsError, StoreError
+from expunge.gan.candidate import Candidate
 from expunge.gan.fit import fit_pair
 from expunge.gan.judge import Judge, extractor_of
 from expunge.gan.methods.method import GanMethod, UnlearnedPair
 from expunge.gan.pair import Pair
 from expunge.gan.problem import GanProblem
 from expunge.gan.recipe import GanRecipe
-from expunge.gan.result import Candidate
 from expunge.gan.run import Swaps
 from expunge.gan.work import classifier_for
 from expunge.runs import check_new, fingerprints

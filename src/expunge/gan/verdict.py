@@ -26,7 +26,8 @@ from scipy.stats import t as student
 from expunge.audit.per_model import gold_gaps
 from expunge.audit.verdict import needed_share
 from expunge.errors import NeedsError
-from expunge.gan.measures import MEASURES, Numbers
+from expunge.gan.measure_table import MEASURES
+from expunge.gan.measures import Numbers
 
 ALPHA = 0.05
 """Chance that a gold lies outside somewhere; a constant, fixed before any number is seen."""
