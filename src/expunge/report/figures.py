@@ -105,5 +105,11 @@ def plain(text: str) -> str:
 
 
 def short(text: str, most: int) -> str:
-    """At most so many letters of the text, as `plain` gives it."""
-    return plain(text if len(text) <= most else text[: most - 1] + "…")
+    """At most so many letters of the text, as `plain` gives it; the middle goes, as names often differ at their end.
+
+    Example:
+        >>> short("datamodel matching, ours", 17), short("datamodel matching, published", 17)
+        ('datamode…ng, ours', 'datamode…ublished')
+    """
+    before = most // 2
+    return plain(text if len(text) <= most else f"{text[:before]}…{text[before + 1 - most :]}")
