@@ -25,7 +25,7 @@ from expunge.errors import NeedsError, ProblemError, StoreError
 from expunge.fleet import Fleet, keep_fleet, open_fleet
 from expunge.methods import Method, Unlearned
 from expunge.problem import Problem
-from expunge.store import Contents, Store, holds, key_of, read, write
+from expunge.store import Contents, Folder, Store, holds, key_of, read, write
 from expunge.store.folder import MANIFEST, file_hash
 from expunge.training import Cost, Progress, Recipe, fit, input_shape, predict, silent, weights_hash
 
@@ -118,9 +118,7 @@ def train_run(
         StoreError: `out` is taken, or cannot be made.
     """
     check_new(out)
-    if not recipe.data:
-        raise NeedsError(f"recipe {recipe.name}: names no data set", hint='give it data="..." (`expunge data`)')
-    splits = load(recipe.data, root=data)
+    splits = named_rows(recipe.name, recipe.data, data)
     trained = fit(recipe, splits.train, seed=seed, device=device, progress=progress, halfway=True)
     facts = {
         "recipe": recipe.to_dict(),
@@ -150,13 +148,7 @@ def open_run(path: Path, *, data: Path | None = None, code: Path | None = None) 
     folder = read(path, "run")
     recipe = Recipe.from_dict(folder.facts["recipe"])
     _check_named(path, recipe.model, str(folder.facts.get("code", "")), code)
-    splits = load(recipe.data, root=data)
-    for part, fingerprint in folder.facts["rows"].items():
-        if fingerprints(splits)[part] != fingerprint:
-            raise StoreError(
-                f"{path}: the {part} rows of {recipe.data} are not those it was trained with",
-                hint="give the same files with --data DIR",
-            )
+    splits = recorded_rows(folder, recipe.data, data)
     model = folder.load_into(recipe.fresh(input_shape(splits.train), seed=0), "model")
     return TrainedRun(path, recipe, splits, folder.facts["seed"], model, Cost.from_dict(folder.facts["cost"]))
 
@@ -218,15 +210,53 @@ def open_unlearned(path: Path, *, data: Path | None = None, code: Path | None = 
     """
     folder = read(path, "unlearned")
     facts = folder.facts
-    origin = (path.resolve().parent / facts["parent"]).resolve()
-    read(origin, "run")  # tells where there is none
-    if file_hash(origin / MANIFEST) != facts["parent_manifest"]:
-        raise StoreError(f"{origin}: not the run that {path} was unlearned from", hint="run `expunge forget` again")
-    parent = open_run(origin, data=data, code=code)
+    parent = open_run(origin_of(folder, "run"), data=data, code=code)
     problem = parent.problem(folder.array("forget"), facts["forget"]["kind"])
     fresh = parent.recipe.fresh(input_shape(parent.splits.train), seed=0)
     forget = ForgetSet(facts["forget"]["text"], facts["forget"]["seed"])
     return UnlearnedRun(path, parent, problem, forget, folder.load_into(fresh, "model"), facts)
+
+
+def named_rows(name: str, spec: str, data: Path | None) -> Splits:
+    """The data set that a recipe is meant for.
+
+    Raises:
+        NeedsError: the recipe names none, or its files are not there.
+    """
+    if not spec:
+        raise NeedsError(f"recipe {name}: names no data set", hint='give it data="..." (`expunge data`)')
+    return load(spec, root=data)
+
+
+def recorded_rows(folder: Folder, spec: str, data: Path | None) -> Splits:
+    """The data set of a run folder, once its rows are known to be those that it was trained with.
+
+    Raises:
+        StoreError: a part of it has changed.
+    """
+    splits = load(spec, root=data)
+    for part, fingerprint in folder.facts["rows"].items():
+        if fingerprints(splits)[part] != fingerprint:
+            raise StoreError(
+                f"{folder.path}: the {part} rows of {spec} are not those it was trained with",
+                hint="give the same files with --data DIR",
+            )
+    return splits
+
+
+def origin_of(folder: Folder, kind: str) -> Path:
+    """Where the original of an unlearned folder lies, once it is known to be the same.
+
+    Raises:
+        StoreError: it is gone, or another one.
+    """
+    origin: Path = (folder.path.resolve().parent / folder.facts["parent"]).resolve()
+    read(origin, kind)  # tells where there is none
+    if file_hash(origin / MANIFEST) != folder.facts["parent_manifest"]:
+        raise StoreError(
+            f"{origin}: not the run that {folder.path} was unlearned from", hint="run `expunge forget` again"
+        )
+    return origin
 
 
 def keep_subsets(fleet: Fleet, store: Store) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from expunge.errors import ConfigError, unknown
+from expunge.errors import unknown
 from expunge.gan.recipe import GanRecipe
-from expunge.models.foreign import executed
 from expunge.training.recipe import Recipe
-from expunge.training.recipes import RECIPES, recipe
+from expunge.training.recipes import RECIPES, own
 
 DIGITS = GanRecipe(
     name="digits-gan",
@@ -61,36 +59,16 @@ MEASURED: dict[str, str] = {}
 """Recipe -> quality and seconds."""
 
 
-def gan_recipe(name: str) -> GanRecipe:
-    """A recipe of a pair by name, or the one called NAME in a person's own `path/file.py:NAME` (the file is executed).
-
-    Raises:
-        ConfigError: no recipe of that name, or no GanRecipe in that place.
-    """
-    path, _, wanted = name.rpartition(":")
-    if path.endswith(".py"):
-        found = vars(executed(Path(path), "recipe")).get(wanted)
-        if not isinstance(found, GanRecipe):
-            raise ConfigError(
-                f"recipe {name}: expected a GanRecipe called {wanted!r} in {path}, got {type(found).__name__}",
-                hint="NAME = expunge.gan.recipe.GanRecipe(...) at the top level",
-            )
-        return found
-    if name not in GAN_RECIPES:
-        raise unknown("recipe", name, GAN_RECIPES, "expunge recipes")
-    return GAN_RECIPES[name]
-
-
 def any_recipe(name: str) -> Recipe | GanRecipe:
-    """A recipe of a classifier or of a pair, by name or in a person's own file (which is executed).
+    """A recipe of a classifier or of a pair, by name or in a person's own `path/file.py:NAME` (which is executed).
 
     Raises:
         ConfigError: none of that name, or no recipe in that place.
     """
-    path, _, wanted = name.rpartition(":")
-    if path.endswith(".py"):
-        own = isinstance(vars(executed(Path(path), "recipe")).get(wanted), GanRecipe)
-        return gan_recipe(name) if own else recipe(name)
-    if name not in GAN_RECIPES and name not in RECIPES:
-        raise unknown("recipe", name, [*RECIPES, *GAN_RECIPES], "expunge recipes")
-    return gan_recipe(name) if name in GAN_RECIPES else recipe(name)
+    found = own(name, Recipe, GanRecipe)
+    if isinstance(found, Recipe | GanRecipe):
+        return found
+    known: dict[str, Recipe | GanRecipe] = {**RECIPES, **GAN_RECIPES}
+    if name not in known:
+        raise unknown("recipe", name, known, "expunge recipes")
+    return known[name]

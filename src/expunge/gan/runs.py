@@ -17,7 +17,7 @@ from typing import cast
 
 import torch
 
-from expunge.data import ForgetSet, Indices, Splits, load
+from expunge.data import ForgetSet, Indices, Splits
 from expunge.errors import ConfigError, NeedsError, StoreError
 from expunge.gan.candidate import Candidate
 from expunge.gan.fit import fit_pair
@@ -28,7 +28,7 @@ from expunge.gan.problem import GanProblem
 from expunge.gan.recipe import GanRecipe
 from expunge.gan.run import Swaps
 from expunge.gan.work import classifier_for
-from expunge.runs import check_new, fingerprints
+from expunge.runs import check_new, fingerprints, named_rows, origin_of, recorded_rows
 from expunge.store import Contents, Store, key_of, read, write
 from expunge.store.folder import MANIFEST, file_hash
 from expunge.training import Cost, Progress, Recipe, input_shape, silent
@@ -139,9 +139,7 @@ def train_gan_run(
         StoreError: `out` is taken, or cannot be made.
     """
     check_new(out)
-    if not recipe.data:
-        raise NeedsError(f"recipe {recipe.name}: names no data set", hint='give it data="..." (`expunge data`)')
-    splits = load(recipe.data, root=data)
+    splits = named_rows(recipe.name, recipe.data, data)
     trained = fit_pair(recipe, splits.train, seed=seed, device=device, store=store, progress=progress)
     pair = trained.pair.to("cpu")
     facts = {
@@ -162,13 +160,7 @@ def open_gan_run(path: Path, *, data: Path | None = None) -> GanRunFolder:
     """
     folder = read(path, RUN)
     recipe = GanRecipe.from_dict(folder.facts["recipe"])
-    splits = load(recipe.data, root=data)
-    for part, fingerprint in folder.facts["rows"].items():
-        if fingerprints(splits)[part] != fingerprint:
-            raise StoreError(
-                f"{path}: the {part} rows of {recipe.data} are not those it was trained with",
-                hint="give the same files with --data DIR",
-            )
+    splits = recorded_rows(folder, recipe.data, data)
     pair = recipe.fresh(input_shape(splits.train), seed=0).loaded(folder)
     return GanRunFolder(path, recipe, splits, folder.facts["seed"], pair, Cost.from_dict(folder.facts["cost"]))
 
@@ -241,11 +233,7 @@ def open_gan_unlearned(path: Path, *, data: Path | None = None, store: Store | N
     """
     folder = read(path, UNLEARNED)
     facts = folder.facts
-    origin = (path.resolve().parent / facts["parent"]).resolve()
-    read(origin, RUN)  # tells where there is none
-    if file_hash(origin / MANIFEST) != facts["parent_manifest"]:
-        raise StoreError(f"{origin}: not the run that {path} was unlearned from", hint="run `expunge forget` again")
-    parent = open_gan_run(origin, data=data)
+    parent = open_gan_run(origin_of(folder, RUN), data=data)
     asked = ForgetSet(facts["forget"]["text"], facts["forget"]["seed"])
     problem = parent.problem(folder.array("forget"), forget_set=asked)  # a file that was named may have changed
     shape = input_shape(parent.splits.train)

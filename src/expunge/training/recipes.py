@@ -8,12 +8,14 @@ in it (about twice as fast as float32 on the one we measured); `python -m benchm
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from expunge.errors import ConfigError, unknown
 from expunge.models.foreign import executed
 from expunge.tasks import Classification
 from expunge.training.recipe import Recipe
 
+Kind = TypeVar("Kind")
 TEN = Classification(10)
 
 
@@ -108,15 +110,27 @@ def recipe(name: str) -> Recipe:
     Raises:
         ConfigError: no recipe of that name, or no Recipe in that place.
     """
-    path, _, wanted = name.rpartition(":")
-    if path.endswith(".py"):
-        found = vars(executed(Path(path), "recipe")).get(wanted)
-        if not isinstance(found, Recipe):
-            raise ConfigError(
-                f"recipe {name}: expected a Recipe called {wanted!r} in {path}, got {type(found).__name__}",
-                hint="NAME = expunge.Recipe(...) at the top level",
-            )
+    found = own(name, Recipe)
+    if found is not None:
         return found
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES, "expunge recipes")
     return RECIPES[name]
+
+
+def own(name: str, *kinds: type[Kind]) -> Kind | None:
+    """What a person's own `path/file.py:NAME` holds, where it is of one of these kinds; None for any other name.
+
+    Raises:
+        ConfigError: no such file, or nothing of these kinds in that place.
+    """
+    path, _, wanted = name.rpartition(":")
+    if not path.endswith(".py"):
+        return None
+    found = vars(executed(Path(path), "recipe")).get(wanted)
+    if not isinstance(found, kinds):
+        raise ConfigError(
+            f"recipe {name}: expected a Recipe called {wanted!r} in {path}, got {type(found).__name__}",
+            hint="NAME = expunge.Recipe(...) at the top level",
+        )
+    return found
