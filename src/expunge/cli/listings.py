@@ -15,7 +15,6 @@ from expunge.cli.flags import described
 from expunge.cli.output import Json, out, show, table
 from expunge.data import DATASETS
 from expunge.errors import unknown
-from expunge.gan.measure_table import MEASURES as GAN_MEASURES
 from expunge.gan.methods import GAN_METHODS, GanMethod
 from expunge.gan.recipes import GAN_RECIPES, any_recipe
 from expunge.gan.recipes import MEASURED as GAN_MEASURED
@@ -24,8 +23,6 @@ from expunge.training.recipes import MEASURED, RECIPES
 
 ESTIMATOR_HEADINGS = ("estimator", "what", "needs", "rows", "does", "source")
 """rows: those that it answers for, any or only those that subset models or a training were watched on."""
-OF_PAIRS = f"Pairs of generator and discriminator have measures of their own: {', '.join(GAN_MEASURES)} (docs/gan.md)."
-"""Where to look for the rest."""
 KINDS: dict[str, dict[str, type[Method]] | dict[str, type[GanMethod]]] = {"classifier": METHODS, "GAN": GAN_METHODS}
 """Of what -> its methods by name."""
 UNMEASURED = "not measured here"
@@ -75,7 +72,7 @@ def estimators(name: str = "", *, as_json: Json = False) -> int:
 
 
 def measures(name: str = "", *, as_json: Json = False) -> int:
-    """The measures of the audit; with a name, its formula, units and source.
+    """The measures of the audit; with a name, its formula, units and source. Those of GANs stand in docs/gan.md.
 
     Args:
         name: One of them.
@@ -88,7 +85,7 @@ def measures(name: str = "", *, as_json: Json = False) -> int:
         return 0
     headings = ["measure", "mode", "models (advised)", "cost", "null", "what"]
     table(headings, [measure_cells(measure) for measure in MEASURES.values()])
-    out().print(f"\n{COST}\n{OF_PAIRS}", markup=False)
+    out().print(f"\n{COST}", markup=False)
     return 0
 
 
