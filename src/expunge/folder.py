@@ -6,7 +6,21 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from typing import Any
+
+
+class InFolder:
+    """What is found by its file: named after it, and a frozen dataclass of settings."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The file's stem, which is also the name on the command line."""
+        return cls.__module__.rpartition(".")[2]
+
+    def settings(self) -> dict[str, Any]:
+        """The hyper-parameters as plain data."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
 
 def classes_in(package: str, path: Iterable[str], base: type) -> Iterator[Any]:

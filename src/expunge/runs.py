@@ -235,8 +235,9 @@ def recorded_rows(folder: Folder, spec: str, data: Path | None) -> Splits:
         StoreError: a part of it has changed.
     """
     splits = load(spec, root=data)
+    found = fingerprints(splits)
     for part, fingerprint in folder.facts["rows"].items():
-        if fingerprints(splits)[part] != fingerprint:
+        if found[part] != fingerprint:
             raise StoreError(
                 f"{folder.path}: the {part} rows of {spec} are not those it was trained with",
                 hint="give the same files with --data DIR",

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expunge.bench.gan import _key as cell_key
+from expunge.bench.gan import cell_key
 from expunge.bench.gan_suite import gan_suite
-from expunge.cli import run
 from expunge.data import forget
 from expunge.errors import StoreError
 from expunge.gan.runs import open_gan_run, open_gan_unlearned
 from expunge.report import render
 from expunge.store import Store, read
+from tests.cli.test_cli import Place as OtherPlace
 from tests.tiny import edit_facts
 
 RECIPE = """
@@ -64,19 +64,13 @@ FIRST = 'name = "cascade"\nsteps = 10\nsearch_steps = 20\nlatents = 20'
 FORGET = "--method cascade --steps 40 --latents 30"
 
 
-class Place:
+class Place(OtherPlace):
+    """The same with recipes of pairs, and a suite."""
+
     def __init__(self, folder):
-        self.folder = folder
+        super().__init__(folder)
         (folder / "own.py").write_text(RECIPE)
         (folder / "mine.toml").write_text(SUITE)
-
-    def __call__(self, line):
-        before = Path.cwd()
-        os.chdir(self.folder)
-        try:
-            return run(line.split())
-        finally:
-            os.chdir(before)
 
 
 @pytest.fixture(scope="module")

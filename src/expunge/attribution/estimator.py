@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import nn
 from expunge.data import Indices, Rows
 from expunge.errors import NeedsError, ProblemError
 from expunge.fleet import Fleet
+from expunge.folder import InFolder
 from expunge.problem import Problem, checked_forget
 from expunge.training import Cost, Progress, Recipe, Run, silent, weights_hash
 
@@ -129,7 +130,7 @@ class Fitted(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimator(ABC):
+class Estimator(InFolder, ABC):
     """An estimator of data attribution: a frozen value of hyper-parameters, and `attribute`.
 
     A subclass is found by its file: `attribution/trak.py` holds `Trak`, and the command line calls it `trak`.
@@ -147,15 +148,6 @@ class Estimator(ABC):
     @abstractmethod
     def attribute(self, source: Source, run: Run) -> Fitted:
         """The estimator's work; visits are counted on the run in role "attribution"."""
-
-    @classmethod
-    def name(cls) -> str:
-        """The file's stem, which is also the name on the command line."""
-        return cls.__module__.rpartition(".")[2]
-
-    def settings(self) -> dict[str, Any]:
-        """The hyper-parameters as plain data."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def fit(
         self, source: Source | Problem, *, seed: int = 0, device: str = "cpu", progress: Progress = silent

@@ -61,9 +61,8 @@ def run_gan_suite(
     every = np.arange(len(splits.train))
     originals = same_pairs(recipe, splits.train, every, seeds, what="train originals", **shared)
     one = GanRunFolder(Path(), recipe, splits, suite.seed, originals[0].pair, originals[0].cost)
-    one.judge(
-        seed=suite.seed, store=store, progress=progress
-    )  # classifiers first: two processes would train them twice
+    # classifiers first: two processes would train them twice
+    one.judge(seed=suite.seed, store=store, progress=progress)
     one.problem(suite.forget[0], store=store, progress=progress)
     cells = [(forget, at) for forget in suite.forget for at in range(suite.originals)]
     for forget in suite.forget:
@@ -72,7 +71,7 @@ def run_gan_suite(
         same_pairs(recipe, splits.train, np.setdiff1d(every, gone), gold, what=f"train gold, {forget}", **shared)
     jobs = [
         {
-            "key": _key(suite, one, forget, at),
+            "key": cell_key(suite, one, forget, at),
             "suite": suite.to_dict(),
             "store": str(store.root.resolve()),
             "data": None if data is None else str(data),
@@ -109,7 +108,7 @@ def gan_cell_job(job: dict[str, Any]) -> str:
     return key
 
 
-def _key(suite: GanSuite, folder: GanRunFolder, forget: ForgetSet, at: int) -> str:
+def cell_key(suite: GanSuite, folder: GanRunFolder, forget: ForgetSet, at: int) -> str:
     """Of all that decides a result: not where things lie, what somebody typed, nor what else the suite runs."""
     rows, said = folder.splits, suite.to_dict()
     return key_of(

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from expunge.bench.suite import fits, suite_text
+from expunge.bench.suite import Types, check_keys, configured_line, suite_text
 from expunge.data import ForgetSet
 from expunge.errors import ConfigError, check
 from expunge.gan.candidate import BASELINES
@@ -15,7 +15,7 @@ from expunge.gan.methods import GanMethod, gan_method
 from expunge.gan.recipe import GanRecipe
 from expunge.gan.recipes import any_recipe
 
-KEYS: dict[str, tuple[type, type | None]] = {
+KEYS: dict[str, Types] = {
     "recipe": (str, None),
     "data": (str, None),
     "epochs": (int, None),
@@ -121,37 +121,13 @@ def gan_suite(name: str) -> GanSuite | None:
     recipe = data.get("recipe")
     if not isinstance(recipe, str) or not isinstance(any_recipe(recipe), GanRecipe):
         return None
-    for key, value in data.items():
-        if key not in KEYS:
-            raise ConfigError(f"suite {title}: unknown key {key!r}", hint=f"known are {', '.join(sorted(KEYS))}")
-        if not fits(value, *KEYS[key]):
-            raise ConfigError(f"suite {title}: {key} cannot be {value!r}")
-    for key in ("forget", "gold", "methods"):
-        if key not in data:
-            raise ConfigError(f"suite {title}: the key {key!r} is missing")
+    check_keys(title, data, KEYS, ("forget", "gold", "methods"))
     looked = {f.name: data[f.name] for f in fields(Settings) if f.name in data}
     given = {key: data[key] for key in ("recipe", "data", "epochs", "originals", "gold", "seed") if key in data}
     return GanSuite(
         name=title,
         forget=tuple(ForgetSet(text, data.get("forget_seed", 0)) for text in data["forget"]),
-        entries=tuple(_entry(title, line) for line in data["methods"]),
+        entries=tuple(GanEntry(*configured_line(title, line, gan_method)) for line in data["methods"]),
         settings=Settings(**looked),
         **given,
     )
-
-
-def _entry(suite: str, line: dict[str, Any]) -> GanEntry:
-    if "name" not in line:
-        raise ConfigError(f"suite {suite}: a method without a name: {line}")
-    kind = gan_method(line["name"])
-    settings = {key: value for key, value in line.items() if key not in ("name", "label")}
-    known = {f.name for f in fields(kind)}
-    for key in settings:
-        if key not in known:
-            raise ConfigError(
-                f"suite {suite}: {line['name']} has no setting {key!r}", hint=f"it has {', '.join(sorted(known))}"
-            )
-    try:
-        return GanEntry(line.get("label", line["name"]), kind(**settings))
-    except TypeError as error:  # text where a number belongs
-        raise ConfigError(f"suite {suite}: {line['name']}: a setting of the wrong type ({error})") from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from expunge.audit.policy import Policy, first_lines
 from expunge.audit.policy import policy as find_policy
@@ -20,7 +21,9 @@ RESERVED = ("original", "gold", "retrain (timed)")
 TABLES = ("aligned", "matching")
 LEAST_GOLD = 4
 """Fewer gold models give no interval for any measure."""
-KEYS: dict[str, tuple[type, type | None]] = {
+Types = tuple[type, type | None]
+Made = TypeVar("Made")
+KEYS: dict[str, Types] = {
     "recipe": (str, None),
     "data": (str, None),
     "forget": (list, str),
@@ -164,15 +167,8 @@ def parse_suite(name: str, text: str) -> Suite:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"suite {name}: not TOML ({error})") from None
-    extra = sorted(set(data) - set(KEYS))
-    if extra:
-        raise ConfigError(f"suite {name}: unknown key {extra[0]!r}", hint=f"known are {', '.join(sorted(KEYS))}")
-    for key in ("recipe", "forget", "originals", "gold", "methods"):
-        if key not in data and not (key == "methods" and "methods_of" in data):
-            raise ConfigError(f"suite {name}: the key {key!r} is missing", hint=f"for example: {EXAMPLES[key]}")
-    for key, value in data.items():
-        if not fits(value, *KEYS[key]):
-            raise ConfigError(f"suite {name}: {key} cannot be {value!r}", hint=f"for example: {EXAMPLES[key]}")
+    needed = ("recipe", "forget", "originals", "gold", *(() if "methods_of" in data else ("methods",)))
+    check_keys(name, data, KEYS, needed)
     return Suite(
         name=name,
         recipe=data["recipe"],
@@ -210,17 +206,58 @@ def _entries_of(name: str) -> tuple[Entry, ...]:
     return load_suite(name).entries if name else ()
 
 
-def fits(value: object, kind: type, inner: type | None) -> bool:
+def check_keys(name: str, data: dict[str, Any], known: Mapping[str, Types], needed: Iterable[str]) -> None:
+    """A suite's file says what it must, and nothing that it cannot.
+
+    Args:
+        name: Of the suite.
+        data: What its file says.
+        known: Key -> its type, and the type of what a list holds.
+        needed: Keys that have to be there.
+
+    Raises:
+        ConfigError: an unknown key, one that is missing, or a value of another type.
+    """
+    extra = sorted(set(data) - set(known))
+    if extra:
+        raise ConfigError(f"suite {name}: unknown key {extra[0]!r}", hint=f"known are {', '.join(sorted(known))}")
+    for key in needed:
+        if key not in data:
+            raise ConfigError(f"suite {name}: the key {key!r} is missing", hint=_example(key))
+    for key, value in data.items():
+        if not _fits(value, *known[key]):
+            raise ConfigError(f"suite {name}: {key} cannot be {value!r}", hint=_example(key))
+
+
+def _example(key: str) -> str:
+    return f"for example: {EXAMPLES[key]}" if key in EXAMPLES else ""
+
+
+def _fits(value: object, kind: type, inner: type | None) -> bool:
     """Whether a value is of that type, and what is in it of the other; True is no number here."""
     return type(value) is kind and (not isinstance(value, list) or all(type(part) is inner for part in value))
 
 
 def _entry(suite: str, line: dict[str, Any]) -> Entry:
+    return Entry(*configured_line(suite, line, method))
+
+
+def configured_line(suite: str, line: dict[str, Any], find: Callable[[str], type[Made]]) -> tuple[str, Made]:
+    """The label and the method that a line of a suite asks for.
+
+    Args:
+        suite: Its name, for the errors.
+        line: `name`, perhaps `label`, and settings.
+        find: The method class of a name.
+
+    Raises:
+        ConfigError: no name, an unknown method or setting, or a setting of the wrong type.
+    """
     if "name" not in line:
         raise ConfigError(f"suite {suite}: a method without a name: {line}")
-    kind = method(line["name"])
+    kind = find(line["name"])
     settings = {key: value for key, value in line.items() if key not in ("name", "label")}
-    known = {f.name for f in fields(kind)}
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     for key in settings:
         if key not in known:
             raise ConfigError(
@@ -228,7 +265,7 @@ def _entry(suite: str, line: dict[str, Any]) -> Entry:
                 hint=f"it has {', '.join(sorted(known))}",
             )
     try:
-        return Entry(line.get("label", line["name"]), kind(**settings))
+        return line.get("label", line["name"]), kind(**settings)
     except TypeError as error:  # text where a number belongs: the range checks cannot compare them
         raise ConfigError(
             f"suite {suite}: {line['name']}: a setting of the wrong type ({error})",

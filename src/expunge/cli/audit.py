@@ -19,7 +19,7 @@ from expunge.bench.stored import audit_stored, foresee_stored, read_stored
 from expunge.cli.gan import audit_pair
 from expunge.cli.output import DryRun, Json, err, progress, show_plan
 from expunge.cli.plan import describe_fleet, describe_plan
-from expunge.cli.results import free, named, present, shelf_at, spelled, workers
+from expunge.cli.results import EXIT, free, named, present, shelf_at, spelled, workers
 from expunge.data import joined
 from expunge.errors import ConfigError
 from expunge.fleet import role_seeds, same_rows
@@ -28,7 +28,6 @@ from expunge.gan.runs import is_gan
 from expunge.runs import UnlearnedRun, check_same_request, open_unlearned
 from expunge.store import Store
 
-EXIT = {"pass": 0, "measured": 0, "fail": 1, "inconclusive": 3}
 STORED = ".npz"
 GOLD = 64
 """Gold models of a classifier, advised."""

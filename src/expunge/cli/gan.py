@@ -12,7 +12,7 @@ from expunge.bench.gan import SHOWN, gan_summary, run_gan_suite
 from expunge.bench.gan_suite import GanSuite
 from expunge.cli.flags import configured
 from expunge.cli.output import out, progress, show, show_plan, table
-from expunge.cli.results import free, named, present, shelf_at, spelled, workers
+from expunge.cli.results import EXIT, free, named, present, shelf_at, spelled, workers
 from expunge.data import ForgetSet, load
 from expunge.errors import ConfigError
 from expunge.fleet import role_seeds
@@ -28,8 +28,6 @@ from expunge.gan.runs import forget_gan_run, open_gan_run, open_gan_unlearned, t
 from expunge.gan.verdict import check_gold
 from expunge.runs import check_new
 from expunge.store import Store
-
-EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
 def train_pair(

@@ -18,6 +18,9 @@ from expunge.store import Contents, holds, write
 from expunge.store import Store as Shelf
 from expunge.training import check_device
 
+EXIT = {"pass": 0, "measured": 0, "fail": 1, "inconclusive": 3}
+"""Verdict -> exit code."""
+
 
 def free(folder: Path) -> Path:
     """The folder, once it is known that a result may go there: it is new, or holds an older result.

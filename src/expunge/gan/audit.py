@@ -8,7 +8,7 @@ from expunge.fleet import Executor
 from expunge.gan.candidate import BASELINES, Candidate
 from expunge.gan.duel import VISITS
 from expunge.gan.measures import Settings, yardstick
-from expunge.gan.methods import GAN_METHODS
+from expunge.gan.methods.finetune import FineTune
 from expunge.gan.methods.method import UnlearnedPair
 from expunge.gan.problem import GanProblem
 from expunge.gan.result import Asked, Json, audit_pairs
@@ -75,10 +75,9 @@ def audit_run(
 
 def baseline(problem: GanProblem, made: UnlearnedPair, *, seed: int, device: str = "cpu") -> Candidate:
     """Fine-tuning on retain for as many visits as a method took: what it would have got for the same money."""
-    finetune = GAN_METHODS["finetune"]
     batches = len(cut(problem.retain, problem.recipe.batch_size))
     a_step = len(problem.retain) * VISITS / batches
     steps = max(1, round(made.cost.visits / a_step))
     own = derive(seed, "finetune alike")
-    alike = finetune(steps=steps).run(problem, seed=own, device=device)  # type: ignore[call-arg]
+    alike = FineTune(steps=steps).run(problem, seed=own, device=device)
     return Candidate(name=BASELINES[0], made=alike, role="baseline")

@@ -23,6 +23,12 @@ def weights_of(net: Generator, *, live: bool = False) -> Weights:
     return {name: p if live else p.detach().clone() for name, p in net.named_parameters()}
 
 
+def held(net: Generator, start: Weights, fisher: Weights) -> Tensor:
+    """sum_i F_i (w_i - w0_i)^2 of a net's weights from `start`, a scalar with gradients."""
+    now = weights_of(net, live=True)
+    return torch.stack([((now[name] - start[name]).square() * fisher[name]).sum() for name in start]).sum()
+
+
 def output_fisher(net: Generator, run: Run, *, count: int, labels: tuple[int, ...] = ()) -> Weights:
     """The diagonal Fisher information of a generator in evaluation mode, estimated with one random direction a row.
 

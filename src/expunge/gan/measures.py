@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,11 @@ class Yardstick:
     def pictures(self) -> int:
         """Pictures drawn from each pair: as many as reference rows."""
         return len(self.reference)
+
+    @cached_property
+    def centre(self) -> Tensor:
+        """`[*shape]` mean of the rows that stay, against which a search's misses are measured."""
+        return mean_picture(self.problem.rows, self.problem.retain)
 
 
 def yardstick(problem: GanProblem, judge: Judge, settings: Settings | None = None, *, device: str = "cpu") -> Yardstick:
@@ -157,7 +163,6 @@ def _reconstruction(stick: Yardstick, pair: Pair) -> float:
     """AUC of nearness of the search on forget rows against unseen rows."""
     problem, settings = stick.problem, stick.settings
     source = numpy_generator(settings.seed, "reconstruction")
-    centre = mean_picture(problem.rows, problem.retain)
     nearness = []
     for rows, at in ((problem.rows, problem.forget), (stick.unseen, np.arange(len(stick.unseen)))):
         few = at if len(at) <= settings.searched else np.sort(source.choice(at, settings.searched, replace=False))
@@ -166,7 +171,7 @@ def _reconstruction(stick: Yardstick, pair: Pair) -> float:
             pair.generator,
             rows,
             few,
-            centre,
+            stick.centre,
             run,
             steps=settings.search_steps,
             lr=settings.search_lr,

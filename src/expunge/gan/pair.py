@@ -66,7 +66,6 @@ class Pair:
         return self
 
 
-@torch.no_grad()
 def drawn(net: Generator, z: Tensor, y: Tensor | None = None) -> Tensor:
     """What a generator makes of latents in evaluation mode, on the CPU; the mode that it is in is kept.
 
@@ -78,19 +77,9 @@ def drawn(net: Generator, z: Tensor, y: Tensor | None = None) -> Tensor:
     Returns:
         `[n, *shape]` float32.
     """
-    device, mode = net.low.device, net.training
-    net.eval()
-    try:
-        parts = [
-            net(z[at : at + CUT].to(device), None if y is None else y[at : at + CUT].to(device)).cpu()
-            for at in range(0, len(z), CUT)
-        ]
-    finally:
-        net.train(mode)
-    return torch.cat(parts)
+    return _in_parts(net, z, y)
 
 
-@torch.no_grad()
 def judged(net: Discriminator, rows: Rows, at: Indices | None = None) -> Tensor:
     """A discriminator's logits of rows in evaluation mode, on the CPU; the mode that it is in is kept.
 
@@ -107,15 +96,20 @@ def judged(net: Discriminator, rows: Rows, at: Indices | None = None) -> Tensor:
     return torch.cat([said_of(net, x, y if net.classes else None) for x, y in batches])
 
 
-@torch.no_grad()
 def said_of(net: Discriminator, x: Tensor, y: Tensor | None = None) -> Tensor:
     """As `judged`, of pictures `[n, *shape]` and, for a conditional discriminator, labels `[n]`."""
+    return _in_parts(net, x, y)
+
+
+@torch.no_grad()
+def _in_parts(net: Generator | Discriminator, first: Tensor, y: Tensor | None) -> Tensor:
+    """What a net answers in evaluation mode, CUT rows at once, on the CPU."""
     device, mode = next(net.parameters()).device, net.training
     net.eval()
     try:
         parts = [
-            net(x[at : at + CUT].to(device), None if y is None else y[at : at + CUT].to(device)).cpu()
-            for at in range(0, len(x), CUT)
+            net(first[at : at + CUT].to(device), None if y is None else y[at : at + CUT].to(device)).cpu()
+            for at in range(0, len(first), CUT)
         ]
     finally:
         net.train(mode)

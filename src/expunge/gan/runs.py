@@ -114,10 +114,10 @@ class GanUnlearnedFolder:
     candidate: Candidate
 
 
-def is_gan(path: Path, *kinds: str) -> bool:
+def is_gan(path: Path) -> bool:
     """Whether a folder holds a pair; False too where there is no folder, so that whoever asks next says so."""
     try:
-        return read(path).kind in (kinds or (RUN, UNLEARNED))
+        return read(path).kind in (RUN, UNLEARNED)
     except StoreError:
         return False
 

@@ -7,7 +7,7 @@ from expunge.gan.duel import Duel
 from expunge.gan.problem import GanProblem
 from expunge.gan.run import GanRun
 from expunge.training import Stream
-from expunge.training.stream import beside
+from expunge.training.stream import beside, cut
 
 
 def retain_steps(problem: GanProblem, run: GanRun, steps: int) -> Stream:
@@ -36,9 +36,5 @@ def duel_of(problem: GanProblem, run: GanRun, steps: int, *, lr: float | None = 
 
 
 def _passes(problem: GanProblem, run: GanRun, at: Indices, role: str, steps: int) -> Stream:
-    passes = steps * run.batch_size // len(at) + 1 if steps else 0
-    stream = run.epochs(role, problem.rows, at, count=passes)
-    while len(stream) < steps:  # a last row alone joins the batch before it
-        passes *= 2
-        stream = run.epochs(role, problem.rows, at, count=passes)
-    return Stream(stream.steps[:steps])
+    passes = -(-steps // len(cut(at, run.batch_size)))  # every pass is cut into as many batches
+    return Stream(run.epochs(role, problem.rows, at, count=passes).steps[:steps])

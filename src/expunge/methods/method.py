@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
 
 from expunge.errors import NeedsError
+from expunge.folder import InFolder
 from expunge.methods.search import Search
 from expunge.problem import Problem
 from expunge.training import Cost, Progress, Run, silent
@@ -40,7 +41,7 @@ class Unlearned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(ABC):
+class Method(InFolder, ABC):
     """An unlearning algorithm: a frozen value of hyper-parameters, and `unlearn`.
 
     A subclass is found by its file: `methods/neggrad_plus.py` holds `NegGradPlus`, and the command line
@@ -66,21 +67,12 @@ class Method(ABC):
     def unlearn(self, problem: Problem, run: Run) -> nn.Module:
         """The algorithm: a new model, leaving `problem.original` as it is."""
 
-    @classmethod
-    def name(cls) -> str:
-        """The file's stem, which is also the name on the command line."""
-        return cls.__module__.rpartition(".")[2]
-
     def most_visits(self, problem: Problem) -> float | None:
         """The most row visits that a run can come to, where what it finds on the way may end it sooner.
 
         None where they follow from the settings and the numbers of rows alone: then a run on any model tells them.
         """
         return None
-
-    def settings(self) -> dict[str, Any]:
-        """The hyper-parameters as plain data."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def run(self, problem: Problem, *, seed: int, device: str = "cpu", progress: Progress = silent) -> Unlearned:
         """Unlearn, counting visits and time.

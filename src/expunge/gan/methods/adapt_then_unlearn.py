@@ -26,7 +26,7 @@ from torch import Tensor
 
 from expunge.errors import check
 from expunge.gan.duel import Duel
-from expunge.gan.fisher import Weights, output_fisher, weights_of
+from expunge.gan.fisher import Weights, held, output_fisher, weights_of
 from expunge.gan.methods.method import GanMethod
 from expunge.gan.pair import Pair
 from expunge.gan.problem import GanProblem
@@ -95,9 +95,7 @@ class AdaptThenUnlearn(GanMethod):
         duel = Duel(problem.original.copy(), problem.recipe, run, role=f"adapt-{copy}", lr=self.lr)
 
         def near() -> Tensor:
-            now = weights_of(duel.pair.generator, live=True)
-            apart = [((now[k] - start[k]).square() * fisher[k]).sum() for k in start]
-            return self.penalty * torch.stack(apart).sum()
+            return self.penalty * held(duel.pair.generator, start, fisher)
 
         anew = GanRun(derive(run.seed, "adapt", copy), run.batch_size, run.device)  # another order for each copy
         for (forget,) in forget_steps(problem, anew, self.adapt_steps).load(run.device):

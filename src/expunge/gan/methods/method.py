@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from expunge.errors import NeedsError
+from expunge.folder import InFolder
 from expunge.gan.pair import Pair
 from expunge.gan.problem import GanProblem, private
 from expunge.gan.run import GanRun, Swaps, Watch, unwatched
@@ -38,7 +39,7 @@ class UnlearnedPair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GanMethod(ABC):
+class GanMethod(InFolder, ABC):
     """An unlearning algorithm for pairs: a frozen value of hyper-parameters, and `unlearn`.
 
     A subclass is found by its file, as methods for classifiers are.
@@ -61,15 +62,6 @@ class GanMethod(ABC):
     def looks(self, kind: str) -> bool:
         """Whether it looks at pictures through a classifier where rows of this kind have to go."""
         return "classifier" in self.needs
-
-    @classmethod
-    def name(cls) -> str:
-        """The file's stem, which is also the name on the command line."""
-        return cls.__module__.rpartition(".")[2]
-
-    def settings(self) -> dict[str, Any]:
-        """The hyper-parameters as plain data."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def run(
         self,

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import check
-from expunge.gan.fisher import output_fisher, weights_of
+from expunge.gan.fisher import held, output_fisher, weights_of
 from expunge.gan.latents import mean_picture
 from expunge.gan.methods.method import GanMethod
 from expunge.gan.nets import Generator
@@ -85,9 +85,7 @@ class SelectiveAmnesia(GanMethod):
                 replayed = before(other, stays)
             run.meter.forward("generator/replay", n)
             wanted = uniform(net, n, source) if centre is None else centre.expand(n, *net.shape)
-            now = weights_of(net, live=True)
-            held = torch.stack([((now[k] - start[k]).square() * fisher[k]).sum() for k in start]).sum()
-            loss = (net(z, y) - wanted.to(run.device)).square().mean() + self.lam * held
+            loss = (net(z, y) - wanted.to(run.device)).square().mean() + self.lam * held(net, start, fisher)
             loss = loss + self.gamma * (net(other, stays) - replayed).square().mean()
             run.note(step, self.steps, duel.move_generator(loss, {"surrogate": n, "replay": n}))
             duel.passed()
